@@ -19,6 +19,11 @@ export interface BufferSizes {
 export interface StartupOptions {
   /** Delete the stored volatile state once it was read (CMD_INIT's flag). */
   readonly deleteVolatile?: boolean;
+  /**
+   * Leave the stored state unlocked; `lockStorage` follows before anything is stored (swtpm's `--migration incoming`: the
+   * source still holds the lock). By default `powerOn` takes the lock and fails with kind "storage" when another has it.
+   */
+  readonly deferLock?: boolean;
 }
 
 /**
@@ -58,9 +63,24 @@ export interface Backend {
   /** Only changes while stopped; the size is clamped to min..max. Without an argument it only asks. */
   bufferSize(wanted?: number): Awaitable<BufferSizes>;
 
+  /**
+   * The state as libtpms writes it, without any container of swtpm's; empty when there is none of that type. "volatile" is
+   * what the running TPM has now, not what was stored. Only while running.
+   */
   getState(type: StateBlobType): Awaitable<Uint8Array>;
   /** Takes effect at the next `powerOn`. Only while stopped. An empty blob removes that state. */
   setState(type: StateBlobType, blob: Uint8Array): Awaitable<void>;
+  /** Writes the running TPM's volatile state to the store, where the next `powerOn` finds it (CMD_STORE_VOLATILE). */
+  storeVolatile(): Awaitable<void>;
+  /**
+   * Takes the lock of the stored state, if it is not held; another try follows every 10 ms, `retries` times.
+   * @throws BackendError "storage" when another process has it.
+   */
+  lockStorage(retries: number): Awaitable<void>;
+  /** Lets another process have the stored state. Nothing may be executed until `lockStorage` succeeded again. */
+  unlockStorage(): Awaitable<void>;
+  /** JSON about the implementation; `flags` are those of CMD_GET_INFO (SWTPM_INFO_*: 1 specification, 2 attributes, 4 features, …). */
+  info(flags: number): Awaitable<string>;
   /** Why this TPM cannot be migrated, or undefined when it can. */
   readonly migrationBlocker?: string | undefined;
 
