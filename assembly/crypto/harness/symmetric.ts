@@ -1,0 +1,8 @@
+// Everything of the symmetric side, exported for tests and benchmarks.
+// Its place matters to the compiler option abort=assembly/abort/abort only.
+import "../../abort";
+export * from "../ct";
+export * from "../hash";
+export * from "../hmac";
+export * from "../kdf";
+export * from "../sha3";
