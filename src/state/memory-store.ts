@@ -1,7 +1,7 @@
 // State that lives as long as the process does.
 import { type Generation, type StateBlobs, StateError, type StateStore } from "./store.ts";
 
-/** A store in memory: for throw-away TPMs, tests and examples. Several owners in one process contend as they would for a file. */
+/** A store in memory: for throw-away TPMs, tests and examples. */
 export class MemoryStore implements StateStore {
   readonly name: string;
   #current: Generation;

@@ -1,0 +1,360 @@
+import { spawn } from "node:child_process";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { lockFile } from "../../src/platform/file-lock.ts";
+import {
+  ContainerError,
+  decodeContainer,
+  decodeMigrationBlob,
+  encodeContainer,
+  encodeMigrationBlob,
+} from "../../src/state/container.ts";
+import { DirStore, listStates, type StoreFileSystem } from "../../src/state/dir-store.ts";
+import { StateKeeper } from "../../src/state/keeper.ts";
+import { MemoryStore } from "../../src/state/memory-store.ts";
+import { StateError, type StateErrorKind } from "../../src/state/store.ts";
+
+const bytes = (...values: number[]) => Uint8Array.from(values);
+const hex = (text: string) => Uint8Array.from(Buffer.from(text.replaceAll(" ", ""), "hex"));
+
+let dir: string;
+beforeEach(() => {
+  dir = fs.mkdtempSync(path.join(os.tmpdir(), "wtpm-state-"));
+});
+afterEach(() => {
+  fs.chmodSync(dir, 0o700);
+  fs.rmSync(dir, { recursive: true, force: true });
+});
+
+function kindOf(action: () => unknown): StateErrorKind | "no error" {
+  try {
+    action();
+  } catch (error) {
+    if (error instanceof StateError) return error.kind;
+    throw error;
+  }
+  return "no error";
+}
+
+describe("swtpm's container", () => {
+  test("a blob is one DATA field behind a version 2 header", () => {
+    expect(encodeContainer(bytes(0xaa, 0xbb))).toEqual(hex("02 01 000a 0000 00000012 0001 00000002 aabb"));
+    expect(decodeContainer(encodeContainer(bytes(1, 2, 3)))).toEqual(bytes(1, 2, 3));
+  });
+
+  test("a migration blob wraps the fields once more", () => {
+    expect(encodeMigrationBlob(bytes(0xaa))).toEqual(hex("02 01 000a 0004 00000017 0004 00000007 0001 00000001 aa"));
+    expect(decodeMigrationBlob(encodeMigrationBlob(bytes(7, 8)))).toEqual(bytes(7, 8));
+  });
+
+  test("version 1 has no fields", () => {
+    expect(decodeContainer(hex("01 01 000a 0000 0000000c cafe"))).toEqual(hex("cafe"));
+    expect(decodeMigrationBlob(hex("01 01 000a 0000 0000000c cafe"))).toEqual(hex("cafe"));
+  });
+
+  test("a migration container without content removes the state", () => {
+    expect(decodeMigrationBlob(hex("02 01 000a 0004 0000000a"))).toHaveLength(0);
+  });
+
+  test.each([
+    ["nothing", "", "damaged", 0x03],
+    ["less than a header", "02 01 000a", "damaged", 0x03],
+    ["a wrong total size", "02 01 000a 0000 00000013 0001 00000002 aabb", "damaged", 0x03],
+    ["a newer least version", "03 03 000a 0000 00000012 0001 00000002 aabb", "too-new", 0x2e],
+    ["another header size", "02 01 000c 0000 00000012 0001 00000002 aabb", "damaged", 0x2b],
+    ["the encrypted flag", "02 01 000a 0001 00000012 0002 00000002 aabb", "encrypted", 0x0d],
+    ["an encrypted field without the flag", "02 01 000a 0000 00000012 0002 00000002 aabb", "encrypted", 0x0d],
+    ["a field longer than the file", "02 01 000a 0000 00000012 0001 00000003 aabb", "damaged", 0x09],
+    ["no field", "02 01 000a 0000 0000000a", "damaged", 0x09],
+  ] as const)("a file with %s is refused", (_what, text, kind, result) => {
+    const error = (() => {
+      try {
+        decodeContainer(hex(text));
+      } catch (caught) {
+        return caught;
+      }
+      return undefined;
+    })();
+    expect(error).toBeInstanceOf(ContainerError);
+    expect(error).toMatchObject({ kind, result });
+  });
+
+  test("every truncation and every flipped header bit of a migration blob is an error or the same data", () => {
+    const whole = encodeMigrationBlob(hex("00112233445566778899"));
+    for (let size = 0; size < whole.length; size++)
+      expect(() => decodeMigrationBlob(whole.subarray(0, size))).toThrow(ContainerError);
+    for (let bit = 0; bit < 8 * (10 + 6 + 6); bit++) {
+      const mutant = whole.slice();
+      mutant[bit >> 3]! ^= 1 << (bit & 7);
+      try {
+        expect(decodeMigrationBlob(mutant).length).toBeLessThanOrEqual(whole.length);
+      } catch (error) {
+        expect(error).toBeInstanceOf(ContainerError);
+      }
+    }
+  });
+});
+
+describe("DirStore", () => {
+  const permall = () => path.join(dir, "tpm2-00.permall");
+
+  test("an empty directory is generation 0 without blobs", () => {
+    expect(new DirStore(dir).load()).toEqual({ number: 0, blobs: {} });
+  });
+
+  test("what was committed is in swtpm's files and is read again", () => {
+    const store = new DirStore(dir);
+    const fence = store.acquire();
+    store.commit({ number: 1, blobs: { permanent: bytes(1), volatile: bytes(2) } }, fence);
+    expect(new Uint8Array(fs.readFileSync(permall()))).toEqual(encodeContainer(bytes(1)));
+    store.close();
+    const again = new DirStore(dir).load();
+    expect(again.number).toBe(1);
+    expect(Buffer.from(again.blobs.permanent!)).toEqual(Buffer.from([1]));
+    expect(Buffer.from(again.blobs.volatile!)).toEqual(Buffer.from([2]));
+    expect(listStates(dir)).toEqual([
+      { name: "permall", size: 17 },
+      { name: "volatilestate", size: 17 },
+    ]);
+    expect(fs.readdirSync(dir).sort()).toEqual([".lock", "tpm2-00.permall", "tpm2-00.volatilestate"]);
+  });
+
+  test("TPM 1.2 has names of its own", () => {
+    const store = new DirStore(dir, { family: "1.2", lock: false });
+    store.commit({ number: 1, blobs: { permanent: bytes(1), savestate: bytes(3) } }, store.acquire());
+    expect(fs.readdirSync(dir).sort()).toEqual(["tpm-00.permall", "tpm-00.savestate"]);
+  });
+
+  test("an unchanged blob is not written again and a missing one is removed", () => {
+    const store = new DirStore(dir, { lock: false });
+    const fence = store.acquire();
+    const permanent = bytes(1);
+    store.commit({ number: 1, blobs: { permanent, volatile: bytes(2) } }, fence);
+    const inode = fs.statSync(permall()).ino;
+    store.commit({ number: 2, blobs: { permanent } }, fence);
+    expect(fs.statSync(permall()).ino).toBe(inode);
+    expect(fs.existsSync(path.join(dir, "tpm2-00.volatilestate"))).toBe(false);
+  });
+
+  test("the mode is 0640 under the umask, or exactly what was asked for, on old files too", () => {
+    const modeOf = () => fs.statSync(permall()).mode & 0o777;
+    const umask = process.umask();
+    const plain = new DirStore(dir, { lock: false });
+    plain.commit({ number: 1, blobs: { permanent: bytes(1) } }, plain.acquire());
+    expect(modeOf()).toBe(0o640 & ~umask);
+    const open = new DirStore(dir, { lock: false, mode: 0o666 });
+    open.load();
+    expect(modeOf()).toBe(0o666);
+    const fence = open.acquire();
+    open.commit({ number: 2, blobs: { permanent: bytes(2) } }, fence);
+    expect(modeOf()).toBe(0o666);
+    fs.chmodSync(permall(), 0o400);
+    new DirStore(dir, { lock: false }).load();
+    expect(modeOf() & 0o200).toBe(0o200);
+  });
+
+  test("a symbolic link in place of the temporary file is not followed", () => {
+    const victim = path.join(dir, "victim");
+    fs.writeFileSync(victim, "unharmed");
+    fs.symlinkSync(victim, path.join(dir, "TMP2-00.permall"));
+    const store = new DirStore(dir, { lock: false });
+    const fence = store.acquire();
+    expect(kindOf(() => store.commit({ number: 1, blobs: { permanent: bytes(1) } }, fence))).toBe("io");
+    expect(fs.readFileSync(victim, "utf8")).toBe("unharmed");
+  });
+
+  test("writing needs the newest owner's number and the next generation", () => {
+    const store = new DirStore(dir, { lock: false });
+    const fence = store.acquire();
+    expect(store.acquire()).toBe(fence);
+    expect(kindOf(() => store.commit({ number: 2, blobs: {} }, fence))).toBe("conflict");
+    store.release();
+    expect(kindOf(() => store.commit({ number: 1, blobs: {} }, fence))).toBe("conflict");
+    const second = store.acquire();
+    expect(second).toBeGreaterThan(fence);
+    expect(kindOf(() => store.commit({ number: 1, blobs: {} }, fence))).toBe("conflict");
+    expect(kindOf(() => store.commit({ number: 1, blobs: {} }, second))).toBe("no error");
+  });
+
+  test("a state read without ownership cannot be overwritten after another wrote", () => {
+    const first = new DirStore(dir);
+    const second = new DirStore(dir);
+    const fence = first.acquire();
+    first.commit({ number: 1, blobs: { permanent: bytes(1) } }, fence);
+    expect(second.load().number).toBe(1);
+    first.commit({ number: 2, blobs: { permanent: bytes(2) } }, fence);
+    first.release();
+    const later = second.acquire();
+    expect(kindOf(() => second.commit({ number: 2, blobs: { permanent: bytes(9) } }, later))).toBe("conflict");
+    expect(Buffer.from(new DirStore(dir).load().blobs.permanent!)).toEqual(Buffer.from([2]));
+    second.release();
+  });
+
+  test("a missing directory, a directory in place of a file, an empty and an encrypted file are told apart", () => {
+    const missing = path.join(dir, "missing");
+    expect(new DirStore(missing).load().blobs).toEqual({});
+    expect(kindOf(() => new DirStore(missing).acquire())).toBe("io");
+    fs.mkdirSync(permall());
+    expect(kindOf(() => new DirStore(dir).load())).toBe("damaged");
+    fs.rmdirSync(permall());
+    fs.writeFileSync(permall(), "");
+    expect(kindOf(() => new DirStore(dir).load())).toBe("damaged");
+    fs.writeFileSync(permall(), hex("02 01 000a 0001 00000012 0002 00000002 aabb"));
+    expect(() => new DirStore(dir).load()).toThrow(/tpm2-00\.permall: .*encrypted.*--key/);
+  });
+
+  describe("when the file system fails", () => {
+    /** node:fs, except that the call whose number is `failAt` throws. */
+    function failing(failAt: number): { fileSystem: StoreFileSystem; calls: () => number } {
+      const state = { calls: 0 };
+      const wrap = <T extends (...args: never[]) => unknown>(call: T): T =>
+        ((...args: never[]) => {
+          if (++state.calls === failAt)
+            throw Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" });
+          return call(...args);
+        }) as T;
+      const names = [
+        "openSync",
+        "fstatSync",
+        "readFileSync",
+        "writeSync",
+        "fchmodSync",
+        "fsyncSync",
+        "closeSync",
+        "renameSync",
+        "unlinkSync",
+      ] as const;
+      const facade = Object.fromEntries(names.map((name) => [name, wrap(fs[name] as (...args: never[]) => unknown)]));
+      return { fileSystem: facade as unknown as StoreFileSystem, calls: () => state.calls };
+    }
+
+    test("at any call, the stored state is the old or the new one, and 'io' means the old one", () => {
+      const old = new DirStore(dir, { lock: false });
+      old.commit({ number: 1, blobs: { permanent: bytes(1) } }, old.acquire());
+      const original = fs.readFileSync(permall());
+      let outcomes = 0;
+      for (let failAt = 1; ; failAt++) {
+        fs.writeFileSync(permall(), original);
+        const faulty = failing(failAt);
+        const store = new DirStore(dir, { lock: false, fileSystem: faulty.fileSystem });
+        let outcome: string;
+        try {
+          const loaded = store.load();
+          const fence = store.acquire();
+          outcome = kindOf(() => store.commit({ number: loaded.number + 1, blobs: { permanent: bytes(2) } }, fence));
+        } catch (error) {
+          outcome = error instanceof StateError ? error.kind : String(error);
+        }
+        if (faulty.calls() < failAt) break;
+        outcomes++;
+        const now = new DirStore(dir, { lock: false }).load().blobs.permanent![0];
+        if (outcome === "io") expect(now, `call ${failAt}`).toBe(1);
+        else if (outcome === "no error") expect(now, `call ${failAt}`).toBe(2);
+        else expect([outcome, now], `call ${failAt}`).toEqual(["unknown", 2]);
+      }
+      expect(outcomes).toBeGreaterThan(8);
+    });
+
+    test("a commit of unknown outcome is repeated by the keeper until it is known", () => {
+      // Calls of a commit into an empty directory: open, write, fsync, fstat, close, rename, then open of the directory.
+      const store = new DirStore(dir, { lock: false, fileSystem: failing(3 + 7).fileSystem });
+      const keeper = new StateKeeper(store);
+      keeper.open();
+      keeper.save({ permanent: bytes(5) });
+      expect(Buffer.from(new DirStore(dir).load().blobs.permanent!)).toEqual(Buffer.from([5]));
+    });
+  });
+});
+
+describe("the lock", () => {
+  test("is exclusive between stores and free again after release", () => {
+    const first = new DirStore(dir);
+    const second = new DirStore(dir);
+    first.acquire();
+    expect(kindOf(() => second.acquire())).toBe("locked");
+    first.release();
+    expect(kindOf(() => second.acquire())).toBe("no error");
+    second.close();
+  });
+
+  test("is exclusive without any helper program too", () => {
+    const file = path.join(dir, ".lock");
+    const first = lockFile(file, []);
+    expect(first?.foreignSafe).toBe(false);
+    expect(lockFile(file, [])).toBeUndefined();
+    first?.release();
+    const again = lockFile(file, []);
+    expect(again).toBeDefined();
+    again?.release();
+  });
+
+  test("without a helper a lock that a helper took is seen", () => {
+    const file = path.join(dir, ".lock");
+    const first = lockFile(file);
+    expect(first?.foreignSafe).toBe(true);
+    expect(lockFile(file, [])).toBeUndefined();
+    first?.release();
+  });
+
+  test("honours a record lock of a foreign process, which ends with that process", async () => {
+    const holder = spawn(
+      "perl",
+      [
+        "-e",
+        'open(my $f,"+>",$ARGV[0]) or die; my $l=pack("s s x4 q q l x4",1,0,0,0,0); fcntl($f,6,$l) or die; $|=1; print "held"; sleep 600',
+        path.join(dir, ".lock"),
+      ],
+      { stdio: ["ignore", "pipe", "inherit"] },
+    );
+    await new Promise((resolve, reject) => {
+      holder.stdout.once("data", resolve);
+      holder.once("exit", (code) => reject(new Error(`the lock holder ended: ${code}`)));
+    });
+    const store = new DirStore(dir);
+    expect(kindOf(() => store.acquire())).toBe("locked");
+    const ended = new Promise((resolve) => holder.once("exit", resolve));
+    holder.kill("SIGKILL");
+    await ended;
+    expect(kindOf(() => store.acquire())).toBe("no error");
+    store.close();
+  });
+});
+
+describe("StateKeeper", () => {
+  test("saves count generations up and keep what they do not name", () => {
+    const store = new MemoryStore();
+    const keeper = new StateKeeper(store);
+    expect(keeper.open()).toEqual({});
+    keeper.save({ permanent: bytes(1) });
+    keeper.save({ volatile: bytes(2) });
+    expect(store.load()).toEqual({ number: 2, blobs: { permanent: bytes(1), volatile: bytes(2) } });
+    keeper.save({ volatile: undefined });
+    expect(store.load()).toEqual({ number: 3, blobs: { permanent: bytes(1) } });
+    expect(keeper.blobs).toEqual({ permanent: bytes(1) });
+  });
+
+  test("nothing is saved without the lock", () => {
+    const keeper = new StateKeeper(new MemoryStore({ permanent: bytes(1) }));
+    expect(keeper.open({ deferLock: true })).toEqual({ permanent: bytes(1) });
+    expect(keeper.locked).toBe(false);
+    expect(kindOf(() => keeper.save({ permanent: bytes(2) }))).toBe("conflict");
+    keeper.lock(0);
+    keeper.save({ permanent: bytes(2) });
+    expect(keeper.blobs).toEqual({ permanent: bytes(2) });
+  });
+
+  test("a lock that another holds is tried again as often as asked", async () => {
+    const other = new DirStore(dir);
+    other.acquire();
+    const keeper = new StateKeeper(new DirStore(dir));
+    expect(kindOf(() => keeper.lock(0))).toBe("locked");
+    const waiting = keeper.lock(1000);
+    expect(waiting).toBeInstanceOf(Promise);
+    other.release();
+    await waiting;
+    expect(keeper.locked).toBe(true);
+    keeper.close();
+  });
+});
