@@ -28,6 +28,7 @@ export const attributes: Record<string, AttributesDefinition> = {
       svnLimited: 9,
       noDA: 10,
       encryptedDuplication: 11,
+      restricted: 16,
       decrypt: 17,
       sign: 18,
       x509sign: 19,
