@@ -1,0 +1,7 @@
+// The test build of the number layer, RSA and the prime search: everything is exported.
+// Its place matters to the compiler option abort=assembly/abort/abort only.
+import "../../abort";
+export * from "../bn";
+export * from "../bn-inverse";
+export * from "../mont";
+export * from "../mont-single";
