@@ -6,3 +6,5 @@ export * from "../hash";
 export * from "../hmac";
 export * from "../kdf";
 export * from "../sha3";
+export * from "../aes";
+export * from "../modes";

@@ -1,0 +1,141 @@
+// Block ciphers and their modes of operation (SP 800-38A) as TPM2_EncryptDecrypt2 needs them.
+//
+// A key is expanded once into CIPHER_SCHEDULE_SIZE bytes and then used any number of times. In every mode `input` and `out`
+// may be the same address but must not overlap otherwise, and `iv` (one block) is left as the next call would need it:
+// the last ciphertext block (CBC, CFB), the last output block (OFB), the next counter (CTR). CFB, OFB and CTR take any length;
+// after a CFB call that ended within a block, `iv` is the partial ciphertext followed by unused key stream, as OpenSSL (and
+// so libtpms) leaves it. ECB and CBC need whole blocks, which the caller checks.
+import { aesBeginDecrypt, aesDecrypt, aesEncrypt, aesEndDecrypt, aesExpandKey } from "./aes";
+
+export const CIPHER_AES: u32 = 0;
+export const CIPHER_CAMELLIA: u32 = 1;
+export const CIPHER_TDES: u32 = 2;
+
+export const CIPHER_SCHEDULE_SIZE: u32 = 416;
+/** The largest block of any of them, in bytes. */
+export const MAX_CIPHER_BLOCK_SIZE: u32 = 16;
+
+const BLOCK_SIZES: usize = memory.data<u8>([16, 16, 8]);
+/** A block of key stream, or of ciphertext that in-place decryption overwrites. */
+const BLOCK: usize = memory.data(16, 16);
+
+/** Bytes of a block of cipher `c`. */
+export function cipherBlockSize(c: u32): u32 {
+  return load<u8>(BLOCK_SIZES + c);
+}
+
+/** Expands the `keyBits` / 8 bytes at `key` into the CIPHER_SCHEDULE_SIZE bytes at `schedule`. */
+export function cipherExpandKey(c: u32, key: usize, keyBits: u32, schedule: usize): void {
+  aesExpandKey(key, keyBits, schedule);
+}
+
+/** Encrypts one block. */
+export function cipherEncryptBlock(c: u32, schedule: usize, input: usize, out: usize): void {
+  aesEncrypt(schedule, input, out);
+}
+
+function beginDecrypt(c: u32, schedule: usize): void {
+  aesBeginDecrypt(schedule);
+}
+
+function decryptBlock(c: u32, schedule: usize, input: usize, out: usize): void {
+  aesDecrypt(schedule, input, out);
+}
+
+function endDecrypt(c: u32): void {
+  aesEndDecrypt();
+}
+
+/** out = a ^ b over `length` bytes. */
+function xorBytes(a: usize, b: usize, out: usize, length: u32): void {
+  let i: u32 = 0;
+  for (; i + 8 <= length; i += 8) store<u64>(out + i, load<u64>(a + i) ^ load<u64>(b + i));
+  for (; i < length; i++) store<u8>(out + i, load<u8>(a + i) ^ load<u8>(b + i));
+}
+
+function copyBlock(to: usize, from: usize, length: u32): void {
+  for (let i: u32 = 0; i < length; i += 8) store<u64>(to + i, load<u64>(from + i));
+}
+
+export function ecbEncrypt(c: u32, schedule: usize, input: usize, out: usize, length: u32): void {
+  const size = cipherBlockSize(c);
+  for (let at: u32 = 0; at < length; at += size) cipherEncryptBlock(c, schedule, input + at, out + at);
+}
+
+export function ecbDecrypt(c: u32, schedule: usize, input: usize, out: usize, length: u32): void {
+  const size = cipherBlockSize(c);
+  beginDecrypt(c, schedule);
+  for (let at: u32 = 0; at < length; at += size) decryptBlock(c, schedule, input + at, out + at);
+  endDecrypt(c);
+}
+
+export function cbcEncrypt(c: u32, schedule: usize, iv: usize, input: usize, out: usize, length: u32): void {
+  const size = cipherBlockSize(c);
+  for (let at: u32 = 0; at < length; at += size) {
+    xorBytes(iv, input + at, iv, size);
+    cipherEncryptBlock(c, schedule, iv, iv);
+    copyBlock(out + at, iv, size);
+  }
+}
+
+export function cbcDecrypt(c: u32, schedule: usize, iv: usize, input: usize, out: usize, length: u32): void {
+  const size = cipherBlockSize(c);
+  beginDecrypt(c, schedule);
+  for (let at: u32 = 0; at < length; at += size) {
+    copyBlock(BLOCK, input + at, size);
+    decryptBlock(c, schedule, input + at, out + at);
+    xorBytes(out + at, iv, out + at, size);
+    copyBlock(iv, BLOCK, size);
+  }
+  endDecrypt(c);
+}
+
+export function cfbEncrypt(c: u32, schedule: usize, iv: usize, input: usize, out: usize, length: u32): void {
+  const size = cipherBlockSize(c);
+  for (let at: u32 = 0; at < length; at += size) {
+    const taken = min(size, length - at);
+    cipherEncryptBlock(c, schedule, iv, iv);
+    xorBytes(iv, input + at, iv, taken);
+    if (taken == size) copyBlock(out + at, iv, size);
+    else memory.copy(out + at, iv, taken);
+  }
+}
+
+export function cfbDecrypt(c: u32, schedule: usize, iv: usize, input: usize, out: usize, length: u32): void {
+  const size = cipherBlockSize(c);
+  for (let at: u32 = 0; at < length; at += size) {
+    const taken = min(size, length - at);
+    cipherEncryptBlock(c, schedule, iv, BLOCK);
+    copyBlock(iv, BLOCK, size);
+    memory.copy(iv, input + at, taken);
+    xorBytes(BLOCK, iv, out + at, taken);
+  }
+  memory.fill(BLOCK, 0, MAX_CIPHER_BLOCK_SIZE);
+}
+
+/** OFB; encryption and decryption are the same. */
+export function ofb(c: u32, schedule: usize, iv: usize, input: usize, out: usize, length: u32): void {
+  const size = cipherBlockSize(c);
+  for (let at: u32 = 0; at < length; at += size) {
+    cipherEncryptBlock(c, schedule, iv, iv);
+    xorBytes(iv, input + at, out + at, min(size, length - at));
+  }
+}
+
+/** CTR with a big-endian counter of a whole block; encryption and decryption are the same. */
+export function ctr(c: u32, schedule: usize, iv: usize, input: usize, out: usize, length: u32): void {
+  const size = cipherBlockSize(c);
+  for (let at: u32 = 0; at < length; at += size) {
+    cipherEncryptBlock(c, schedule, iv, BLOCK);
+    increment(iv, size);
+    xorBytes(BLOCK, input + at, out + at, min(size, length - at));
+  }
+  memory.fill(BLOCK, 0, MAX_CIPHER_BLOCK_SIZE);
+}
+
+/** Adds one to the big-endian number of `size` (8 or 16) bytes at `counter`. */
+function increment(counter: usize, size: u32): void {
+  const low = bswap<u64>(load<u64>(counter + size - 8)) + 1;
+  store<u64>(counter + size - 8, bswap<u64>(low));
+  if (size == 16) store<u64>(counter, bswap<u64>(bswap<u64>(load<u64>(counter)) + u64(low == 0)));
+}
