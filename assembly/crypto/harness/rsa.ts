@@ -5,3 +5,5 @@ export * from "../bn";
 export * from "../bn-inverse";
 export * from "../mont";
 export * from "../mont-single";
+export * from "../rsa";
+export { RSA_KEY_MAX_SIZE, rsaKeyBlind, rsaKeyExponents, rsaKeyLoad, rsaKeySize } from "../rsa-key";
