@@ -2,9 +2,11 @@
 // Its place matters to the compiler option abort=assembly/abort/abort only.
 import "../../abort";
 export * from "../ct";
+export * from "../drbg";
 export * from "../hash";
 export * from "../hmac";
 export * from "../kdf";
 export * from "../sha3";
 export * from "../aes";
 export * from "../modes";
+export * from "../rand";
