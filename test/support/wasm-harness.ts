@@ -80,6 +80,13 @@ export class WasmHarness {
     return Number(found.value) >>> 0;
   }
 
+  /** Exported globals by name. */
+  globals<Name extends string>(names: readonly Name[]): { [name in Name]: WebAssembly.Global } {
+    return Object.fromEntries(names.map((name) => [name, this.#exports[name]])) as {
+      [name in Name]: WebAssembly.Global;
+    };
+  }
+
   /** Calls an export; bytes are placed in scratch first. The result is an unsigned 32-bit number (0 for void). */
   call(name: string, ...args: Argument[]): number {
     const result = this.function(name)(...args.map((a) => (a instanceof Uint8Array ? this.place(a) : a)));
