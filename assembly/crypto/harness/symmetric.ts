@@ -10,3 +10,4 @@ export * from "../sha3";
 export * from "../aes";
 export * from "../modes";
 export * from "../rand";
+export * from "./leaky";
