@@ -1,5 +1,6 @@
 // Recorded device traces: gzip, one JSON object a line; the first is a header, each other one a sequence that began
 // with the machine's power-on. docs/frontends.md describes the events.
+import { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 
