@@ -180,11 +180,28 @@ export function bnDivideExactWord(q: usize, a: usize, n: u32, b: u32): void {
   }
 }
 
-/** a mod m by division, for public values: its time depends on both. */
-export function bnModWordPublic(a: usize, n: u32, m: u32): u32 {
-  let r: u64 = 0;
-  for (let i = n; i > 0; i--) r = ((r << 32) | <u64>load<u32>(a + ((i - 1) << 2))) % <u64>m;
-  return <u32>r;
+/** a mod m for odd m in constant time: Montgomery reduction by words, undone by a power of two known beforehand. */
+export function bnModWord(a: usize, words: u32, m: u32): u32 {
+  const inverse = <u32>bnNegativeInverse64(m);
+  let t: u64 = 0;
+  for (let i: u32 = 0; i < words; i++) t = reduceWord(t + <u64>load<u32>(a + (i << 2)), inverse, m);
+  let power: u64 = 1;
+  for (let i: u32 = 0; i <= words; i++) power = (power << 32) % <u64>m;
+  t = reduceWord(reduceOnce(t, m) * power, inverse, m);
+  return <u32>reduceOnce(t, m);
+}
+
+@inline
+function reduceWord(t: u64, inverse: u32, m: u32): u64 {
+  const q = <u32>t * inverse;
+  // Only the low word may carry; adding the halves apart keeps the sum inside 64 bits.
+  return (t >> 32) + ((<u64>q * <u64>m) >> 32) + <u64>((<u32>t | (0 - <u32>t)) >> 31);
+}
+
+@inline
+function reduceOnce(t: u64, m: u32): u64 {
+  const less = <i64>(t - <u64>m) >> 63;
+  return t - (<u64>m & ~(<u64>less));
 }
 
 /** The `width` (at most 31) bits of a from bit `at` on; bits past the last of the n words are zero. */

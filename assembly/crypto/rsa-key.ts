@@ -15,8 +15,8 @@ import {
   bnEqual,
   bnFromBytes,
   bnLess,
+  bnModWord,
   bnMulWord,
-  bnNegativeInverse64,
   bnSub,
   bnSubWord,
   bnToBytes,
@@ -203,7 +203,7 @@ function wipeScratch(): void {
 function inverseOfExponent(d: usize, prime: usize, words: u32, e: u32): u32 {
   bnSubWord(W1, prime, 1, words);
   const residue = A;
-  store<u32>(residue, modWord(W1, words, e));
+  store<u32>(residue, bnModWord(W1, words, e));
   store<u32>(residue, e, 4);
   bnInverse(residue + 8, residue, residue + 4, 1);
   const k = e - load<u32>(residue, 8);
@@ -214,30 +214,6 @@ function inverseOfExponent(d: usize, prime: usize, words: u32, e: u32): u32 {
   // Only a multiple of e comes back as it was.
   bnMulWord(W1, d, words, e);
   return bnEqual(W1, W2, words + 1);
-}
-
-/** a mod m for odd m in constant time: Montgomery reduction by words, undone by a power of two known beforehand. */
-function modWord(a: usize, words: u32, m: u32): u32 {
-  const inverse = <u32>bnNegativeInverse64(m);
-  let t: u64 = 0;
-  for (let i: u32 = 0; i < words; i++) t = reduceWord(t + <u64>load<u32>(a + (i << 2)), inverse, m);
-  let power: u64 = 1;
-  for (let i: u32 = 0; i <= words; i++) power = (power << 32) % <u64>m;
-  t = reduceWord(reduceOnce(t, m) * power, inverse, m);
-  return <u32>reduceOnce(t, m);
-}
-
-@inline
-function reduceWord(t: u64, inverse: u32, m: u32): u64 {
-  const q = <u32>t * inverse;
-  // Only the low word may carry; adding the halves apart keeps the sum inside 64 bits.
-  return (t >> 32) + ((<u64>q * <u64>m) >> 32) + <u64>((<u32>t | (0 - <u32>t)) >> 31);
-}
-
-@inline
-function reduceOnce(t: u64, m: u32): u64 {
-  const less = <i64>(t - <u64>m) >> 63;
-  return t - (<u64>m & ~(<u64>less));
 }
 
 /** d = the number of 2*words words, in Montgomery form mod p and q. Uses B. */

@@ -1,0 +1,208 @@
+// The sieve of the prime search: a field of 16384 consecutive odd numbers from `base` on, and the small primes that strike
+// its multiples out. Positions are indexes i of base + 2i.
+
+/** Odd numbers in a field. */
+export const FIELD_SIZE: u32 = 16384;
+/** What may be struck from a position. */
+export const FIELD_STRUCK: u32 = 1;
+export const FIELD_HIDDEN: u32 = 2;
+
+/** Small primes are below this. */
+export const PRIME_LIMIT: u32 = 1 << 18;
+/** Primes handled at once. */
+const GROUP: u32 = 8;
+
+/** Bit i: 2i + 1 is not a prime. Made at first use. */
+const COMPOSITES: usize = memory.data(16384, 16);
+/** One byte for each position of the field. */
+const FIELD: usize = memory.data(16384, 16);
+/** Positions left to pick from, u16 ascending. At most one in eight is left after the smallest of the sieves. */
+const POSITIONS: usize = memory.data(8192);
+const MAX_POSITIONS: u32 = 4096;
+const GROUP_PRIMES: usize = memory.data(32, 16);
+const GROUP_RESIDUES: usize = memory.data(32, 16);
+
+let tableMade: bool = false;
+/** Half of the next prime to strike with. */
+let next: u32 = 0;
+
+/** Makes the table of small primes, once: the sieve of Eratosthenes over odd numbers. */
+export function primeTable(): void {
+  if (tableMade) return;
+  store<u8>(COMPOSITES, 1);
+  for (let i: u32 = 1; i < 256; i++) {
+    if ((load<u8>(COMPOSITES + (i >> 3)) >> (i & 7)) & 1) continue;
+    const p: u32 = (i << 1) | 1;
+    for (let j: u32 = (p * p) >> 1; j < PRIME_LIMIT / 2; j += p) {
+      const at = COMPOSITES + (j >> 3);
+      store<u8>(at, load<u8>(at) | ((<u8>1) << (<u8>(j & 7))));
+    }
+  }
+  tableMade = true;
+}
+
+/** Whether a public number, such as an exponent, is a prime: trial division. */
+export function primeIsSmall(n: u32): bool {
+  primeTable();
+  if (n < 3 || (n & 1) == 0) return n == 2;
+  for (let i: u32 = 1; i < 32768; i++) {
+    const p: u32 = (i << 1) | 1;
+    if (<u64>p * p > n) break;
+    if (((load<u8>(COMPOSITES + (i >> 3)) >> (i & 7)) & 1) == 0 && n % p == 0) return false;
+  }
+  return true;
+}
+
+/** Empties the field and starts again with the smallest prime. */
+export function sieveStart(): void {
+  primeTable();
+  memory.fill(FIELD, 0, FIELD_SIZE);
+  next = 1;
+}
+
+/**
+ * Strikes multiples of the next `count` primes: with FIELD_STRUCK up to `limit`, with FIELD_HIDDEN beyond.
+ *
+ * @param base the field's first number, `words` words
+ * @param last the largest prime to use, below PRIME_LIMIT
+ * @returns whether primes are left
+ */
+export function sieveRun(base: usize, words: u32, limit: u32, last: u32, count: u32): bool {
+  for (let done: u32 = 0; done < count; done += GROUP) {
+    let found: u32 = 0;
+    while (found < GROUP) {
+      if (((next << 1) | 1) > last) break;
+      if (((load<u8>(COMPOSITES + (next >> 3)) >> (next & 7)) & 1) == 0) {
+        store<u32>(GROUP_PRIMES + (found << 2), (next << 1) | 1);
+        found++;
+      }
+      next++;
+    }
+    if (found == 0) return false;
+    for (let i = found; i < GROUP; i++) store<u32>(GROUP_PRIMES + (i << 2), 3);
+    residues(base, words);
+    for (let i: u32 = 0; i < found; i++) {
+      const p = load<u32>(GROUP_PRIMES + (i << 2));
+      strike(p, load<u32>(GROUP_RESIDUES + (i << 2)), p <= limit ? FIELD_STRUCK : FIELD_HIDDEN);
+    }
+  }
+  return true;
+}
+
+/** GROUP_RESIDUES = base mod each of GROUP_PRIMES, word by word in f64; every value stays an exact integer below 2^52. */
+function residues(base: usize, words: u32): void {
+  const p0 = f64x2.convert_low_i32x4_u(v128.load64_zero(GROUP_PRIMES));
+  const p1 = f64x2.convert_low_i32x4_u(v128.load64_zero(GROUP_PRIMES, 8));
+  const p2 = f64x2.convert_low_i32x4_u(v128.load64_zero(GROUP_PRIMES, 16));
+  const p3 = f64x2.convert_low_i32x4_u(v128.load64_zero(GROUP_PRIMES, 24));
+  const one = f64x2.splat(1);
+  const v0 = f64x2.div(one, p0);
+  const v1 = f64x2.div(one, p1);
+  const v2 = f64x2.div(one, p2);
+  const v3 = f64x2.div(one, p3);
+  const shift = f64x2.splat(4294967296.0);
+  let r0 = f64x2.splat(0);
+  let r1 = r0;
+  let r2 = r0;
+  let r3 = r0;
+  for (let at = base + (words << 2) - 4; at >= base; at -= 4) {
+    const word = f64x2.splat(<f64>load<u32>(at));
+    r0 = f64x2.add(f64x2.mul(r0, shift), word);
+    r1 = f64x2.add(f64x2.mul(r1, shift), word);
+    r2 = f64x2.add(f64x2.mul(r2, shift), word);
+    r3 = f64x2.add(f64x2.mul(r3, shift), word);
+    // The quotient may be one too small or too large, so that -p < r < 2p.
+    r0 = f64x2.sub(r0, f64x2.mul(f64x2.floor(f64x2.mul(r0, v0)), p0));
+    r1 = f64x2.sub(r1, f64x2.mul(f64x2.floor(f64x2.mul(r1, v1)), p1));
+    r2 = f64x2.sub(r2, f64x2.mul(f64x2.floor(f64x2.mul(r2, v2)), p2));
+    r3 = f64x2.sub(r3, f64x2.mul(f64x2.floor(f64x2.mul(r3, v3)), p3));
+  }
+  const low = i32x4.trunc_sat_f64x2_s_zero(r0);
+  const high = i32x4.trunc_sat_f64x2_s_zero(r2);
+  const a = i8x16.shuffle(
+    low,
+    i32x4.trunc_sat_f64x2_s_zero(r1),
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    16,
+    17,
+    18,
+    19,
+    20,
+    21,
+    22,
+    23,
+  );
+  const b = i8x16.shuffle(
+    high,
+    i32x4.trunc_sat_f64x2_s_zero(r3),
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    16,
+    17,
+    18,
+    19,
+    20,
+    21,
+    22,
+    23,
+  );
+  v128.store(GROUP_RESIDUES, intoRange(a, v128.load(GROUP_PRIMES)));
+  v128.store(GROUP_RESIDUES, intoRange(b, v128.load(GROUP_PRIMES, 16)), 16);
+}
+
+/** r from -p < r < 2p into 0..p-1. */
+@inline
+function intoRange(r: v128, p: v128): v128 {
+  const positive = i32x4.add(r, v128.and(p, i32x4.shr_s(r, 31)));
+  return i32x4.sub(positive, v128.and(p, i32x4.ge_s(positive, p)));
+}
+
+/** Marks the positions of p's multiples; r = base mod p. */
+function strike(p: u32, r: u32, mark: u32): void {
+  let i = r & 1 ? (p - r) >> 1 : r == 0 ? 0 : p - (r >> 1);
+  for (; i < FIELD_SIZE; i += p) store<u8>(FIELD + i, load<u8>(FIELD + i) | <u8>mark);
+}
+
+/** Lists the positions without any of the marks; answers how many there are. */
+export function sieveList(marks: u32): u32 {
+  let n: u32 = 0;
+  for (let i: u32 = 0; i < FIELD_SIZE; i++) {
+    store<u16>(POSITIONS + (n << 1), <u16>i);
+    n += <u32>((load<u8>(FIELD + i) & marks) == 0);
+    if (n == MAX_POSITIONS) break;
+  }
+  return n;
+}
+
+/** Takes element i of the n listed positions out of the list. */
+export function sieveTake(i: u32, n: u32): u32 {
+  const at = POSITIONS + (i << 1);
+  const position = load<u16>(at);
+  memory.copy(at, at + 2, (n - i - 1) << 1);
+  return position;
+}
+
+/** Whether a listed position carries FIELD_HIDDEN. */
+export function sieveIsHidden(position: u32): bool {
+  return (load<u8>(FIELD + position) & FIELD_HIDDEN) != 0;
+}
+
+/** Wipes everything that tells where the primes are; the table of small primes stays. */
+export function sieveWipe(): void {
+  memory.fill(FIELD, 0, FIELD_SIZE);
+  memory.fill(POSITIONS, 0, MAX_POSITIONS << 1);
+  memory.fill(GROUP_RESIDUES, 0, 32);
+}
