@@ -9,46 +9,57 @@ export const FIELD_HIDDEN: u32 = 2;
 
 /** Small primes are below this. */
 export const PRIME_LIMIT: u32 = 1 << 18;
+/** Odd primes below PRIME_LIMIT. */
+const PRIMES: u32 = 22999;
 /** Primes handled at once. */
 const GROUP: u32 = 8;
 
-/** Bit i: 2i + 1 is not a prime. Made at first use. */
-const COMPOSITES: usize = memory.data(16384, 16);
-/** One byte for each position of the field. */
-const FIELD: usize = memory.data(16384, 16);
+/** Half the distance of each odd prime from the one before it, from 1 on; then zeros. Made at first use. */
+const GAPS: usize = memory.data(23008, 16);
+/** One byte for each position of the field, and one for what falls outside. */
+const FIELD: usize = memory.data(16400, 16);
 /** Positions left to pick from, u16 ascending. At most one in eight is left after the smallest of the sieves. */
 const POSITIONS: usize = memory.data(8192);
 const MAX_POSITIONS: u32 = 4096;
 const GROUP_PRIMES: usize = memory.data(32, 16);
 const GROUP_RESIDUES: usize = memory.data(32, 16);
 
-let tableMade: bool = false;
-/** Half of the next prime to strike with. */
-let next: u32 = 0;
+/** The next prime to strike with is the one GAPS[nextGap] above `lastPrime`. */
+let nextGap: u32 = 0;
+let lastPrime: u32 = 1;
 
-/** Makes the table of small primes, once: the sieve of Eratosthenes over odd numbers. */
-export function primeTable(): void {
-  if (tableMade) return;
-  store<u8>(COMPOSITES, 1);
+/** Makes the table of small primes, once: the sieve of Eratosthenes over odd numbers, as bits in the field's memory. */
+function primeTable(): void {
+  if (load<u8>(GAPS) != 0) return;
+  memory.fill(FIELD, 0, FIELD_SIZE);
   for (let i: u32 = 1; i < 256; i++) {
-    if ((load<u8>(COMPOSITES + (i >> 3)) >> (i & 7)) & 1) continue;
+    if ((load<u8>(FIELD + (i >> 3)) >> (i & 7)) & 1) continue;
     const p: u32 = (i << 1) | 1;
     for (let j: u32 = (p * p) >> 1; j < PRIME_LIMIT / 2; j += p) {
-      const at = COMPOSITES + (j >> 3);
+      const at = FIELD + (j >> 3);
       store<u8>(at, load<u8>(at) | ((<u8>1) << (<u8>(j & 7))));
     }
   }
-  tableMade = true;
+  let last: u32 = 0;
+  let n: u32 = 0;
+  for (let i: u32 = 1; i < PRIME_LIMIT / 2; i++) {
+    if ((load<u8>(FIELD + (i >> 3)) >> (i & 7)) & 1) continue;
+    store<u8>(GAPS + n, <u8>(i - last));
+    last = i;
+    n++;
+  }
+  memory.fill(FIELD, 0, FIELD_SIZE);
 }
 
 /** Whether a public number, such as an exponent, is a prime: trial division. */
 export function primeIsSmall(n: u32): bool {
   primeTable();
   if (n < 3 || (n & 1) == 0) return n == 2;
-  for (let i: u32 = 1; i < 32768; i++) {
-    const p: u32 = (i << 1) | 1;
+  let p: u32 = 1;
+  for (let i: u32 = 0; i < PRIMES; i++) {
+    p += (<u32>load<u8>(GAPS + i)) << 1;
     if (<u64>p * p > n) break;
-    if (((load<u8>(COMPOSITES + (i >> 3)) >> (i & 7)) & 1) == 0 && n % p == 0) return false;
+    if (n % p == 0) return false;
   }
   return true;
 }
@@ -57,33 +68,33 @@ export function primeIsSmall(n: u32): bool {
 export function sieveStart(): void {
   primeTable();
   memory.fill(FIELD, 0, FIELD_SIZE);
-  next = 1;
+  nextGap = 0;
+  lastPrime = 1;
 }
 
 /**
- * Strikes multiples of the next `count` primes: with FIELD_STRUCK up to `limit`, with FIELD_HIDDEN beyond.
+ * Strikes multiples of the next primes, `count` or a few more: with FIELD_STRUCK up to `limit`, with FIELD_HIDDEN beyond.
  *
  * @param base the field's first number, `words` words
- * @param last the largest prime to use, below PRIME_LIMIT
+ * @param last no prime above this, except a few of the last group
  * @returns whether primes are left
  */
 export function sieveRun(base: usize, words: u32, limit: u32, last: u32, count: u32): bool {
   for (let done: u32 = 0; done < count; done += GROUP) {
-    let found: u32 = 0;
-    while (found < GROUP) {
-      if (((next << 1) | 1) > last) break;
-      if (((load<u8>(COMPOSITES + (next >> 3)) >> (next & 7)) & 1) == 0) {
-        store<u32>(GROUP_PRIMES + (found << 2), (next << 1) | 1);
-        found++;
-      }
-      next++;
+    if (lastPrime >= last || nextGap >= PRIMES) return false;
+    for (let i: u32 = 0; i < GROUP; i++) {
+      // Behind the table's end the last prime comes again.
+      lastPrime += (<u32>load<u8>(GAPS + nextGap + i)) << 1;
+      store<u32>(GROUP_PRIMES + (i << 2), lastPrime);
     }
-    if (found == 0) return false;
-    for (let i = found; i < GROUP; i++) store<u32>(GROUP_PRIMES + (i << 2), 3);
+    nextGap += GROUP;
     residues(base, words);
-    for (let i: u32 = 0; i < found; i++) {
+    for (let i: u32 = 0; i < GROUP; i++) {
       const p = load<u32>(GROUP_PRIMES + (i << 2));
-      strike(p, load<u32>(GROUP_RESIDUES + (i << 2)), p <= limit ? FIELD_STRUCK : FIELD_HIDDEN);
+      const r = load<u32>(GROUP_RESIDUES + (i << 2));
+      // base + 2i = 0 mod p for i = -r/2.
+      const at = ((r & 1) * p + 2 * p - r) >> 1;
+      strike(p, at >= p ? at - p : at, p <= limit ? FIELD_STRUCK : FIELD_HIDDEN);
     }
   }
   return true;
@@ -170,10 +181,16 @@ function intoRange(r: v128, p: v128): v128 {
   return i32x4.sub(positive, v128.and(p, i32x4.ge_s(positive, p)));
 }
 
-/** Marks the positions of p's multiples; r = base mod p. */
-function strike(p: u32, r: u32, mark: u32): void {
-  let i = r & 1 ? (p - r) >> 1 : r == 0 ? 0 : p - (r >> 1);
-  for (; i < FIELD_SIZE; i += p) store<u8>(FIELD + i, load<u8>(FIELD + i) | <u8>mark);
+/** Marks the positions of p's multiples from the first, i < p, on. */
+@inline
+function strike(p: u32, i: u32, mark: u32): void {
+  if (p < FIELD_SIZE) {
+    for (; i < FIELD_SIZE; i += p) store<u8>(FIELD + i, load<u8>(FIELD + i) | <u8>mark);
+  } else {
+    // One position or none: a store that may go beside the field costs less than a branch that is hard to predict.
+    const at = FIELD + min(i, FIELD_SIZE);
+    store<u8>(at, load<u8>(at) | <u8>mark);
+  }
 }
 
 /** Lists the positions without any of the marks; answers how many there are. */

@@ -120,15 +120,20 @@ export function rsaKeyGenStart(modulusBits: u32, e: u32, drbgState: usize, searc
 /** Does about half a millisecond of work: RSA_KEYGEN_MORE, RSA_KEYGEN_DONE, or RSA_KEYGEN_FAILED (everything is wiped). */
 export function rsaKeyGenStep(): i32 {
   montSelect(bits);
+  let heavy = false;
   let good = true;
-  if (state == CANDIDATE) good = drawCandidate();
-  else if (state == SIEVE) sieve();
-  else if (state == LIST) list();
-  else if (state == PICK) good = pick();
-  else if (state == FILTER) filter();
-  else if (state == SETTLE) good = settle();
-  else if (state == ROUNDS) good = millerRabin();
-  else if (state != DONE) good = false;
+  while (good && !heavy && state != DONE) {
+    // The heavy ones measure out their work.
+    heavy = state == SIEVE || state == FILTER || state == ROUNDS;
+    if (state == CANDIDATE) good = drawCandidate();
+    else if (state == SIEVE) sieve();
+    else if (state == LIST) list();
+    else if (state == PICK) good = pick();
+    else if (state == FILTER) filter();
+    else if (state == SETTLE) good = settle();
+    else if (state == ROUNDS) millerRabin();
+    else good = false;
+  }
   if (!good) {
     rsaKeyGenCancel();
     return RSA_KEYGEN_FAILED;
@@ -343,20 +348,19 @@ function startTwoRounds(): void {
   millerRabinStart(subject, first, round + 1 < rounds ? first + 256 : first, words, round != 0);
 }
 
-function millerRabin(): bool {
-  if (!millerRabinRun(squaringsPerStep() / 8)) return true;
+function millerRabin(): void {
+  if (!millerRabinRun(squaringsPerStep() / 8)) return;
   const result = millerRabinResult();
   if (result != 3) {
     // Composite after all: nothing was drawn after the round that found it out.
     const failed = result & 1 ? round + 1 : round;
     if (mode != RSA_KEYGEN_RANDOM) memory.copy(drbg, SNAPSHOTS + failed * DRBG_STATE_SIZE, DRBG_STATE_SIZE);
     state = SETTLE;
-    return true;
+    return;
   }
   round += 2;
   if (round < rounds) startTwoRounds();
   else accept();
-  return true;
 }
 
 /** The subject is a prime: the first becomes Q, the second P, if they are far enough apart. */
