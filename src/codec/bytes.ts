@@ -54,3 +54,11 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
 
 /** "1 byte", "2 bytes". */
 export const countBytes = (count: number): string => (count === 1 ? "1 byte" : `${count} bytes`);
+
+/** Base 64 for URLs, without padding (RFC 4648, 5). */
+export function toBase64Url(bytes: Uint8Array): string {
+  return btoa(String.fromCharCode(...bytes))
+    .replaceAll("+", "-")
+    .replaceAll("/", "_")
+    .replaceAll("=", "");
+}

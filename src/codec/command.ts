@@ -151,10 +151,9 @@ export type SessionInput = PasswordSession | RawSession;
 
 const TPM_RS_PW = 0x40000009;
 
-/** TPMS_AUTH_COMMAND for either kind of session. */
-function sessionValue(session: SessionInput): object {
-  if (!("password" in session)) return session;
-  return { sessionHandle: TPM_RS_PW, nonce: "", sessionAttributes: { continueSession: true }, hmac: session.password };
+/** A password authorization as it stands in the authorization area. */
+export function passwordSession({ password }: PasswordSession): RawSession {
+  return { sessionHandle: TPM_RS_PW, nonce: "", sessionAttributes: { continueSession: true }, hmac: password };
 }
 
 /** The handle area and the parameter area of a command, as they go into its cpHash and its bytes. */
@@ -180,7 +179,9 @@ export function encodeCommandAreas(name: string, input: { handles?: object; para
 /** Puts the areas of a command and its sessions together; without sessions its tag is TPM_ST_NO_SESSIONS. */
 export function assembleCommand(areas: CommandAreas, sessions: readonly SessionInput[] = []): Uint8Array {
   const encoded = sessions.map(
-    (session, i) => encodeValue("TPMS_AUTH_COMMAND", sessionValue(session), `sessions[${i}]`).bytes,
+    (session, i) =>
+      encodeValue("TPMS_AUTH_COMMAND", "password" in session ? passwordSession(session) : session, `sessions[${i}]`)
+        .bytes,
   );
   const authorization = concatBytes(...encoded);
   const body = sessions.length

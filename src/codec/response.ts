@@ -153,3 +153,59 @@ export function encodeResponse(name: string, input: ResponseInput): Uint8Array {
 function withHeader(tag: number, code: number, body: Uint8Array): Uint8Array {
   return concatBytes(uintBytes(tag, 2), uintBytes(HEADER_SIZE + body.length, 4), uintBytes(code, 4), body);
 }
+
+/** The areas of a response, its parameters as bytes that may be encrypted. */
+export interface ResponseAreas {
+  readonly responseCode: number;
+  readonly handle?: number;
+  readonly parameters: Uint8Array;
+  readonly sessions: readonly { readonly nonce: Uint8Array; readonly attributes: number; readonly hmac: Uint8Array }[];
+}
+
+/** Takes the response to a command apart. Throws CodecError when it is none. */
+export function splitResponse(name: string, bytes: Uint8Array): ResponseAreas {
+  const command = findCommand(name);
+  const decoder = new Decoder(bytes, { checked: false });
+  try {
+    const tag = decoder.uint(2, "tag");
+    const size = decoder.uint(4, "responseSize");
+    if (size !== bytes.length) decoder.stop(2, "responseSize", "TPM_RC_SIZE", `says ${size} bytes of ${bytes.length}`);
+    const responseCode = decoder.uint(4, "responseCode");
+    if (responseCode !== 0) return { responseCode, parameters: new Uint8Array(), sessions: [] };
+    const handle = command?.responseHandle ? { handle: decoder.uint(4, command.responseHandle[0]) } : {};
+    const length = tag === TPM_ST_SESSIONS ? decoder.uint(4, "parameterSize") : decoder.remaining;
+    const parameters = decoder.take(length, "parameters");
+    const sessions: ResponseAreas["sessions"][number][] = [];
+    for (let i = 0; decoder.remaining > 0; i++) {
+      const path = `sessions[${i}]`;
+      const nonce = decoder.take(decoder.uint(2, `${path}.nonce`), `${path}.nonce`);
+      const attributes = decoder.uint(1, `${path}.sessionAttributes`);
+      const hmac = decoder.take(decoder.uint(2, `${path}.hmac`), `${path}.hmac`);
+      sessions.push({ nonce, attributes, hmac });
+    }
+    return { responseCode, ...handle, parameters, sessions };
+  } catch (error) {
+    throw asCodecError(error, decoder);
+  }
+}
+
+/** The values in the parameter area of a response. Throws CodecError when they are not what the command answers. */
+export function decodeResponseParameters(name: string, parameters: Uint8Array): TpmObject {
+  const decoder = new Decoder(parameters, { checked: false });
+  const values: TpmObject = {};
+  try {
+    const fields = fieldsOf(findCommand(name)?.response);
+    readParameters(decoder, fields, values, { encrypted: false, numbered: false });
+    if (decoder.remaining > 0) {
+      decoder.stop(decoder.offset, "parameters", "TPM_RC_SIZE", `${countBytes(decoder.remaining)} left over`);
+    }
+  } catch (error) {
+    throw asCodecError(error, decoder);
+  }
+  return values;
+}
+
+function asCodecError(error: unknown, decoder: Decoder): unknown {
+  const issue = decoder.issues[0];
+  return error instanceof DecodingStopped && issue ? new CodecError(issue.field, issue.message) : error;
+}

@@ -3,6 +3,8 @@ import { parseTypeReference, resolveType } from "../spec/registry.ts";
 import { countBytes } from "./bytes.ts";
 import { Decoder, DecodingStopped } from "./decoder.ts";
 import { encodeValue } from "./encoder.ts";
+import type * as inputs from "./generated/inputs.ts";
+import type * as values from "./generated/values.ts";
 import { CodecError, type DecodeIssue, type TpmValue } from "./values.ts";
 
 /** Decodes bytes as this type as far as it goes; never throws for malformed bytes. */
@@ -26,15 +28,21 @@ export function decodeType(
 }
 
 /** Decodes a structure of Part 2 by its name. Throws CodecError unless the bytes are exactly one value of it. */
-export function decodeStructure(type: string, bytes: Uint8Array): TpmValue {
+export function decodeStructure<Type extends keyof values.Structures>(
+  type: Type,
+  bytes: Uint8Array,
+): values.Structures[Type] {
   const { value, issues } = decodeType(checkedName(type), bytes);
   const first = issues[0];
   if (first) throw new CodecError(first.field || type, `${first.message} (byte ${first.offset})`);
-  return value ?? null;
+  return (value ?? null) as values.Structures[Type];
 }
 
 /** Encodes a value as this type of Part 2. Throws CodecError with the path of the field at fault. */
-export function encodeStructure(type: string, value: unknown): Uint8Array {
+export function encodeStructure<Type extends keyof inputs.Structures>(
+  type: Type,
+  value: inputs.Structures[Type],
+): Uint8Array {
   return encodeValue(checkedName(type), value, "").bytes;
 }
 

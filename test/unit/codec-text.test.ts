@@ -55,10 +55,10 @@ describe("describeCommand", () => {
   });
 
   it("shows selections as PCR numbers and attributes by name", () => {
-    const pcrSelectionIn = [{ hash: "SHA1", pcrSelect: [0, 7, 23] }];
-    expect(describeCommand(encodeCommand("PCR_Read", { parameters: { pcrSelectionIn } }))).toBe(
-      "TPM2_PCR_Read pcrSelectionIn=[SHA1:0,7,23]",
-    );
+    const command = encodeCommand("PCR_Read", {
+      parameters: { pcrSelectionIn: [{ hash: "SHA1", pcrSelect: [0, 7, 23] }] },
+    });
+    expect(describeCommand(command)).toBe("TPM2_PCR_Read pcrSelectionIn=[SHA1:0,7,23]");
   });
 
   it("tells sessions apart", () => {
