@@ -6,12 +6,15 @@
 // after a CFB call that ended within a block, `iv` is the partial ciphertext followed by unused key stream, as OpenSSL (and
 // so libtpms) leaves it. ECB and CBC need whole blocks, which the caller checks.
 import { aesBeginDecrypt, aesDecrypt, aesEncrypt, aesEndDecrypt, aesExpandKey } from "./aes";
+import { camelliaDecrypt, camelliaEncrypt, camelliaExpandKey } from "./camellia";
+import { TDES_SCHEDULE_SIZE, tdesDecrypt, tdesEncrypt, tdesExpandKey } from "./tdes";
 
 export const CIPHER_AES: u32 = 0;
 export const CIPHER_CAMELLIA: u32 = 1;
 export const CIPHER_TDES: u32 = 2;
 
-export const CIPHER_SCHEDULE_SIZE: u32 = 416;
+/** Bytes of the largest key schedule. */
+export const CIPHER_SCHEDULE_SIZE: u32 = TDES_SCHEDULE_SIZE;
 /** The largest block of any of them, in bytes. */
 export const MAX_CIPHER_BLOCK_SIZE: u32 = 16;
 
@@ -24,26 +27,37 @@ export function cipherBlockSize(c: u32): u32 {
   return load<u8>(BLOCK_SIZES + c);
 }
 
-/** Expands the `keyBits` / 8 bytes at `key` into the CIPHER_SCHEDULE_SIZE bytes at `schedule`. */
+/**
+ * Expands the `keyBits` / 8 bytes at `key` into the CIPHER_SCHEDULE_SIZE bytes at `schedule`. AES and Camellia take 128, 192
+ * and 256 bits, TDES 128 (two keys) and 192.
+ */
 export function cipherExpandKey(c: u32, key: usize, keyBits: u32, schedule: usize): void {
-  aesExpandKey(key, keyBits, schedule);
+  if (c == CIPHER_AES) aesExpandKey(key, keyBits, schedule);
+  else if (c == CIPHER_CAMELLIA) camelliaExpandKey(key, keyBits, schedule);
+  else tdesExpandKey(key, keyBits, schedule);
 }
 
-/** Encrypts one block. */
+/** Encrypts the block at `input` to `out`, which may be the same. */
 export function cipherEncryptBlock(c: u32, schedule: usize, input: usize, out: usize): void {
-  aesEncrypt(schedule, input, out);
+  if (c == CIPHER_AES) aesEncrypt(schedule, input, out);
+  else if (c == CIPHER_CAMELLIA) camelliaEncrypt(schedule, input, out);
+  else tdesEncrypt(schedule, input, out);
 }
 
-function beginDecrypt(c: u32, schedule: usize): void {
-  aesBeginDecrypt(schedule);
-}
-
+/** Between beginDecrypt and endDecrypt, decrypts the block at `input` to `out`, which may be the same. */
 function decryptBlock(c: u32, schedule: usize, input: usize, out: usize): void {
-  aesDecrypt(schedule, input, out);
+  if (c == CIPHER_AES) aesDecrypt(schedule, input, out);
+  else if (c == CIPHER_CAMELLIA) camelliaDecrypt(schedule, input, out);
+  else tdesDecrypt(schedule, input, out);
+}
+
+/** AES decrypts with other round keys than it encrypts; they exist only while it does. */
+function beginDecrypt(c: u32, schedule: usize): void {
+  if (c == CIPHER_AES) aesBeginDecrypt(schedule);
 }
 
 function endDecrypt(c: u32): void {
-  aesEndDecrypt();
+  if (c == CIPHER_AES) aesEndDecrypt();
 }
 
 /** out = a ^ b over `length` bytes. */

@@ -77,14 +77,25 @@ describe("constant time", () => {
     expectConstant(32, (wasm, secret) => wasm.call("ctEqual", secret, reference, 32));
   });
 
-  it.each([16, 24, 32])("AES with a key of %i bytes: expansion, encryption, decryption", (length) => {
+  it.each([
+    ["AES-128", 0, 16, 16],
+    ["AES-192", 0, 24, 16],
+    ["AES-256", 0, 32, 16],
+    ["Camellia-128", 1, 16, 16],
+    ["Camellia-192", 1, 24, 16],
+    ["Camellia-256", 1, 32, 16],
+    ["TDES-128", 2, 16, 8],
+    ["TDES-192", 2, 24, 8],
+  ])("%s: key expansion, every mode both ways, CMAC", (_name, cipher, length, block) => {
     expectConstant(length, (wasm, key) => {
       const schedule = wasm.reserve(wasm.constant("CIPHER_SCHEDULE_SIZE"));
-      wasm.call("cipherExpandKey", 0, key, length * 8, schedule);
-      const [iv, data] = [wasm.place(key.slice(0, 16)), wasm.place(key.slice(0, 16))];
+      wasm.call("cipherExpandKey", cipher, key, length * 8, schedule);
+      const [iv, data] = [wasm.place(key.slice(0, block)), wasm.place(key.slice(0, block))];
       for (const mode of ["cfbEncrypt", "cfbDecrypt", "cbcEncrypt", "cbcDecrypt", "ofb", "ctr"]) {
-        wasm.call(mode, 0, schedule, iv, data, data, 16);
+        wasm.call(mode, cipher, schedule, iv, data, data, block);
       }
+      for (const mode of ["ecbEncrypt", "ecbDecrypt"]) wasm.call(mode, cipher, schedule, data, data, block);
+      wasm.call("cmacOnce", cipher, wasm.reserve(wasm.constant("CMAC_STATE_SIZE")), key, length * 8, data, block, iv);
     });
   });
 

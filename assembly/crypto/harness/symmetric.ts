@@ -1,6 +1,8 @@
 // Everything of the symmetric side, exported for tests and benchmarks.
 // Its place matters to the compiler option abort=assembly/abort/abort only.
 import "../../abort";
+export * from "../camellia";
+export * from "../cmac";
 export * from "../ct";
 export * from "../drbg";
 export * from "../hash";
@@ -10,4 +12,5 @@ export * from "../sha3";
 export * from "../aes";
 export * from "../modes";
 export * from "../rand";
+export * from "../tdes";
 export * from "./leaky";
