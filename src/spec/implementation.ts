@@ -38,6 +38,8 @@ export const implementation: Readonly<Record<string, number>> = {
   MAX_AC_CAPABILITIES: 16,
   MAX_ALG_LIST_SIZE: 64,
   MAX_RSA_KEY_BYTES: 512,
+  MAX_RSA_PRIME_BYTES: 256,
+  MAX_HMAC_BLOCK_SIZE: 128,
   RSA_PRIVATE_SIZE: 1280,
   MAX_ECC_KEY_BYTES: 80,
   MAX_SYM_KEY_BYTES: 32,
@@ -125,21 +127,10 @@ export const implementedAlgorithms: readonly string[] = [
   "TPM_ALG_ECB",
 ];
 
-/**
- * Commands the engine's dispatch table is generated for, in the order of their codes. What libtpms does not have answers
- * TPM_RC_COMMAND_CODE and is not here.
- */
-export const notImplementedCommands: readonly string[] = [
-  "FieldUpgradeStart",
-  "FieldUpgradeData",
-  "FirmwareRead",
-  "AC_GetCapability",
-  "AC_Send",
-  "Policy_AC_SendSelect",
-  "ACT_SetTimeout",
-  "NV_DefineSpace2",
-  "NV_ReadPublic2",
-  "SetCapability",
-  "ReadOnlyControl",
-  "PolicyTransportSPDM",
+/** Constants of the specification that this engine answers like values outside their table. */
+export const unimplementedValues: readonly string[] = [
+  "TPM_CAP_PUB_KEYS",
+  "TPM_CAP_SPDM_SESSION_INFO",
+  "TPM_HT_EXTERNAL_NV",
+  "TPM_HT_PERMANENT_NV",
 ];

@@ -1,0 +1,110 @@
+// The exports of the TPM 2.0 engine: its ABI (docs/abi.md). Nothing here but what a host calls.
+import { abortColumn, abortLine } from "../abort";
+import { g } from "./data";
+import {
+  COMMAND_BUFFER,
+  RESPONSE_BUFFER,
+  executeCommand,
+  maxCommandSize,
+  minCommandSize,
+  requestCancel,
+  resumePending,
+  setMaxCommandSize,
+} from "./execute";
+import { inFailureMode } from "./failure";
+import { MAX_COMMAND_SIZE } from "./generated/constants";
+import { manufacture as manufactureTpm, tpmInit } from "./manufacture";
+import { setNullProfile } from "./profile";
+import { hashData, hashEnd, hashStart } from "./sequence";
+
+/** Version of this ABI: the host refuses another major one. */
+export function abi_version(): u32 {
+  return 1;
+}
+
+/** Where the host writes a command of at most command_buffer_size() bytes. */
+export function command_buffer(): usize {
+  return COMMAND_BUFFER;
+}
+export function command_buffer_size(): u32 {
+  return MAX_COMMAND_SIZE;
+}
+/** Where it finds the response. */
+export function response_buffer(): usize {
+  return RESPONSE_BUFFER;
+}
+
+/** Makes a new TPM with the null profile. */
+export function manufacture(): void {
+  setNullProfile();
+  manufactureTpm();
+}
+
+/** _TPM_Init: power on, with the state that was made or loaded. */
+export function init(): void {
+  tpmInit();
+}
+
+/** Runs the command of `size` bytes at `locality`; the response's size, or -1: call resume(). */
+export function execute(size: u32, locality: u32): i32 {
+  g.locality = locality;
+  return executeCommand(size);
+}
+
+/** Goes on with a pending command for about a millisecond. As execute(). */
+export function resume(): i32 {
+  return resumePending();
+}
+
+/** The pending command is to end with TPM_RC_CANCELED at its next resume(). */
+export function cancel(): void {
+  requestCancel();
+}
+
+/** What the last call changed: bit 0 the permanent state, which has to be stored before the response leaves. */
+export function changes(): u32 {
+  return g.changes;
+}
+
+/** Largest command and response; 0 only asks. */
+export function buffer_size(wanted: u32): u32 {
+  return wanted == 0 ? maxCommandSize() : setMaxCommandSize(wanted);
+}
+export function buffer_size_min(): u32 {
+  return minCommandSize();
+}
+export function buffer_size_max(): u32 {
+  return MAX_COMMAND_SIZE;
+}
+
+/** _TPM_Hash_Start, _Data (of `size` bytes in the command buffer), _End. */
+export function hash_start(): void {
+  g.tpmEstablished = true;
+  hashStart();
+}
+export function hash_data(size: u32): void {
+  hashData(COMMAND_BUFFER, size);
+}
+export function hash_end(): void {
+  hashEnd();
+}
+
+export function established(): u32 {
+  return g.tpmEstablished ? 1 : 0;
+}
+export function reset_established(): void {
+  g.tpmEstablished = false;
+}
+
+export function physical_presence(asserted: u32): void {
+  g.physicalPresence = asserted != 0;
+}
+
+export function in_failure_mode(): u32 {
+  return inFailureMode() ? 1 : 0;
+}
+
+/** After a trap: where in the source, line << 32 | column. */
+export function abort_position(): u64 {
+  return ((<u64>abortLine) << 32) | <u64>abortColumn;
+}

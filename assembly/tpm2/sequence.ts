@@ -1,0 +1,123 @@
+// Sequence objects (Part 1, 32.4): hashes and HMACs that take their data in pieces, in an object slot.
+import { TPM2B, copy2B } from "./cursor";
+import { g, gr } from "./data";
+import { removeTrailingZeros } from "./entity";
+import { FATAL_ERROR_INTERNAL, fail } from "./failure";
+import {
+  HASH_COUNT,
+  MAX_LOADED_OBJECTS,
+  TPM_ALG_NULL,
+  TPM_RC_OBJECT_MEMORY,
+  TPM_RH_UNASSIGNED,
+  TRANSIENT_FIRST,
+} from "./generated/constants";
+import { HASH_OBJECT } from "./generated/engine-records";
+import {
+  HASH_RECORD_SIZE,
+  cryptHashEnd,
+  cryptHashStart,
+  cryptHashUpdate,
+  cryptHmacStart,
+  hashAlgByIndex,
+} from "./hash";
+import {
+  OBJECT_EVENT_SEQ,
+  OBJECT_HASH_SEQ,
+  OBJECT_HMAC_SEQ,
+  allocateObjectSlot,
+  asSequence,
+  flushObject,
+  objectIsPresent,
+  objectOf,
+} from "./object";
+import { DRTM_PCR, HCRTM_PCR, pcrDrtm, pcrResetDynamics } from "./pcr";
+
+const EMPTY = changetype<TPM2B>(memory.data(4, 4));
+const FAIL_HASH_START: u32 = 0x5301;
+
+/** The n-th hash of a sequence; an HMAC sequence has one. */
+@inline
+export function sequenceState(sequence: HASH_OBJECT, index: u32): usize {
+  return sequence.states + index * HASH_RECORD_SIZE;
+}
+
+function create(attribute: u32, auth: TPM2B, handleOut: usize): HASH_OBJECT | null {
+  const object = allocateObjectSlot(handleOut);
+  if (object == null) return null;
+  const sequence = asSequence(object);
+  sequence.attributes |= attribute;
+  sequence.type = TPM_ALG_NULL;
+  sequence.nameAlg = TPM_ALG_NULL;
+  copy2B(sequence.auth, auth);
+  removeTrailingZeros(sequence.auth);
+  return sequence;
+}
+
+export function createHashSequence(hashAlg: u32, auth: TPM2B, handleOut: usize): u32 {
+  const sequence = create(OBJECT_HASH_SEQ, auth, handleOut);
+  if (sequence == null) return TPM_RC_OBJECT_MEMORY;
+  cryptHashStart(sequenceState(sequence, 0), hashAlg);
+  return 0;
+}
+
+/** One hash per bank. */
+export function createEventSequence(auth: TPM2B, handleOut: usize): u32 {
+  const sequence = create(OBJECT_EVENT_SEQ, auth, handleOut);
+  if (sequence == null) return TPM_RC_OBJECT_MEMORY;
+  for (let i: u32 = 0; i < HASH_COUNT; i++) cryptHashStart(sequenceState(sequence, i), hashAlgByIndex(i));
+  return 0;
+}
+
+export function createHmacSequence(hashAlg: u32, key: TPM2B, auth: TPM2B, handleOut: usize): u32 {
+  const sequence = create(OBJECT_HMAC_SEQ, auth, handleOut);
+  if (sequence == null) return TPM_RC_OBJECT_MEMORY;
+  cryptHmacStart(sequenceState(sequence, 0), hashAlg, key.buffer, key.size);
+  return 0;
+}
+
+const HANDLE: usize = memory.data(4, 4);
+
+/** _TPM_Hash_Start: an event sequence of the interface, which takes a slot from whoever has it. */
+export function hashStart(): void {
+  if (g.drtmHandle != TPM_RH_UNASSIGNED) flushObject(g.drtmHandle);
+  g.drtmHandle = TPM_RH_UNASSIGNED;
+  if (createEventSequence(EMPTY, HANDLE) != 0) {
+    for (let slot: u32 = 0; slot < MAX_LOADED_OBJECTS; slot++) {
+      if (!objectIsPresent(TRANSIENT_FIRST + slot)) continue;
+      flushObject(TRANSIENT_FIRST + slot);
+      break;
+    }
+    if (createEventSequence(EMPTY, HANDLE) != 0) {
+      fail(FAIL_HASH_START, FATAL_ERROR_INTERNAL);
+      return;
+    }
+  }
+  g.drtmHandle = load<u32>(HANDLE);
+}
+
+/** _TPM_Hash_Data. */
+export function hashData(data: usize, length: u32): void {
+  const object = objectOf(g.drtmHandle);
+  if (object == null) return;
+  for (let i: u32 = 0; i < HASH_COUNT; i++) cryptHashUpdate(sequenceState(asSequence(object), i), data, length);
+}
+
+const DIGEST: usize = memory.data(64, 8);
+
+/** _TPM_Hash_End: before TPM2_Startup the H-CRTM measurement of PCR 0, after it a D-RTM event. */
+export function hashEnd(): void {
+  const object = objectOf(g.drtmHandle);
+  if (object == null) return;
+  let pcr = HCRTM_PCR;
+  if (g.started) {
+    pcrResetDynamics();
+    pcr = DRTM_PCR;
+    gr.restartCount++;
+  } else g.drtmPreStartup = true;
+  for (let i: u32 = 0; i < HASH_COUNT; i++) {
+    cryptHashEnd(sequenceState(asSequence(object), i), DIGEST);
+    pcrDrtm(pcr, hashAlgByIndex(i), DIGEST);
+  }
+  flushObject(g.drtmHandle);
+  g.drtmHandle = TPM_RH_UNASSIGNED;
+}

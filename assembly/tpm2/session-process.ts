@@ -1,0 +1,492 @@
+// The authorization area of commands and responses (Part 1, 18 and 19): parsing, checking in the reference's order, decrypting and
+// encrypting the first parameter, audit, and the response's sessions.
+import { ctEqual } from "../crypto/ct";
+import {
+  checkLockedOut,
+  incrementLockout,
+  isAuthPolicyAvailable,
+  isAuthValueAvailable,
+  isDAExempted,
+  isPolicySessionRequired,
+} from "./authorization";
+import { cryptParameter } from "./cipher";
+import {
+  PIPELINE_HASH,
+  UNDEFINED_INDEX,
+  associatedHandleAt,
+  command,
+  inputAuthAt,
+  nonceCallerAt,
+  sessionAttributesAddress,
+  sessionAttributesAt,
+  sessionHandleAddress,
+  sessionHandleAt,
+  setAssociatedHandle,
+  setSessionAttributes,
+} from "./command";
+import { AUTH_NONE, commandAuthRole, decryptSize, encryptSize, sessionsAllowed } from "./command-attributes";
+import { commandAuditIsRequired } from "./command-audit";
+import { auditDigestUpdate, computeCpHash, resetHashes, rpHash } from "./cp-hash";
+import { commandBit } from "./command-audit";
+import {
+  TPM2B,
+  concat2B,
+  copy2B,
+  inputAt,
+  inputLeft,
+  loadBE16,
+  marshalTPM2B,
+  marshalU8,
+  setInput,
+  unmarshalTPM2B,
+} from "./cursor";
+import { g, gp, gr, nvChanged } from "./data";
+import { entityAuthValue, removeTrailingZeros } from "./entity";
+import {
+  MAX_DIGEST_SIZE,
+  MAX_SESSION_NUM,
+  TPMA_NV_WRITTEN,
+  TPMA_SESSION_audit,
+  TPMA_SESSION_auditExclusive,
+  TPMA_SESSION_auditReset,
+  TPMA_SESSION_continueSession,
+  TPMA_SESSION_decrypt,
+  TPMA_SESSION_encrypt,
+  TPM_ALG_NULL,
+  TPM_CC_GetCommandAuditDigest,
+  TPM_HT_NV_INDEX,
+  TPM_HT_POLICY_SESSION,
+  TPM_RC_ATTRIBUTES,
+  TPM_RC_AUTH_CONTEXT,
+  TPM_RC_AUTH_MISSING,
+  TPM_RC_AUTH_TYPE,
+  TPM_RC_AUTH_UNAVAILABLE,
+  TPM_RC_EXCLUSIVE,
+  TPM_RC_HANDLE,
+  TPM_RC_INSUFFICIENT,
+  TPM_RC_NONCE,
+  TPM_RC_PP,
+  TPM_RC_REFERENCE_S0,
+  TPM_RC_S,
+  TPM_RC_SIZE,
+  TPM_RC_SYMMETRIC,
+  TPM_RH_LOCKOUT,
+  TPM_RH_PLATFORM,
+  TPM_RH_UNASSIGNED,
+  TPM_RS_PW,
+  TPM_ST_SESSIONS,
+} from "./generated/constants";
+import { SESSION } from "./generated/engine-records";
+import { unmarshal_TPMA_SESSION, unmarshal_TPMI_SH_AUTH_SESSION } from "./generated/structures";
+import { handleAt, handleCount, handleType } from "./handles";
+import { cryptHmacEnd2B, cryptHmacStart, cryptHmacUpdate2B, cryptHmacUpdateInt, digestSizeOf } from "./hash";
+import { isNvPinFail, isNvPinPass, nvAttributes, nvGetUint64, nvIndexEntry, nvWriteUint64 } from "./nv";
+import { checkPolicyAuthSession } from "./policy-session";
+import { cryptRandom2B } from "./random";
+import { addIndex } from "./response-code";
+import {
+  SESSION_INCLUDE_AUTH,
+  SESSION_IS_AUDIT,
+  SESSION_IS_AUTH_VALUE_NEEDED,
+  SESSION_IS_BOUND,
+  SESSION_IS_DA_BOUND,
+  SESSION_IS_LOCKOUT_BOUND,
+  SESSION_IS_PASSWORD_NEEDED,
+  SESSION_IS_POLICY,
+  SESSION_IS_TRIAL_POLICY,
+  sessionComputeBoundEntity,
+  sessionFlush,
+  sessionGet,
+  sessionIsLoaded,
+  sessionResetPolicyData,
+  sessionSetStartTime,
+} from "./session";
+
+const BINARY: usize = memory.data(2 + 68, 8);
+const AUTH: usize = memory.data(2 + 64, 8);
+const KEY: usize = memory.data(2 + 64 + 64, 8);
+const HMAC: usize = memory.data(2 + 64, 8);
+
+@inline
+function sessionIndexCode(i: u32): u32 {
+  return TPM_RC_S + ((i + 1) << 8);
+}
+
+/** Parses, checks and applies the authorization area of `authSize` bytes at the input cursor. */
+export function parseSessionBuffer(authSize: u32): u32 {
+  if (!sessionsAllowed(command.index)) return TPM_RC_AUTH_CONTEXT;
+  let rc = retrieveSessionData(authSize);
+  if (rc) return rc;
+  for (let i: u32 = 0; i < handleCount(); i++) {
+    if (commandAuthRole(command.index, i) == AUTH_NONE) continue;
+    if (i >= command.sessionNum) return TPM_RC_AUTH_MISSING;
+    setAssociatedHandle(i, handleAt(i));
+  }
+  for (let i: u32 = 0; i < command.sessionNum; i++) {
+    rc = checkSession(i);
+    if (rc) return rc;
+  }
+  rc = checkCommandAudit();
+  if (rc) return rc;
+  return decryptFirstParameter();
+}
+
+/** A command without authorization area: TPM_RC_AUTH_MISSING if it needs one. */
+export function checkAuthNoSession(): u32 {
+  command.sessionNum = 0;
+  command.decryptSession = UNDEFINED_INDEX;
+  command.encryptSession = UNDEFINED_INDEX;
+  command.auditSession = UNDEFINED_INDEX;
+  for (let i: u32 = 0; i < handleCount(); i++) {
+    if (commandAuthRole(command.index, i) != AUTH_NONE) return TPM_RC_AUTH_MISSING;
+  }
+  return checkCommandAudit();
+}
+
+function retrieveSessionData(authSize: u32): u32 {
+  command.decryptSession = UNDEFINED_INDEX;
+  command.encryptSession = UNDEFINED_INDEX;
+  command.auditSession = UNDEFINED_INDEX;
+  command.sessionNum = 0;
+  const parameters = inputAt() + authSize;
+  const parameterSize = inputLeft() - authSize;
+  setInput(inputAt(), authSize);
+  let i: u32 = 0;
+  while (inputLeft() > 0) {
+    const index = sessionIndexCode(i);
+    if (i == MAX_SESSION_NUM) return TPM_RC_SIZE + index;
+    setAssociatedHandle(i, TPM_RH_UNASSIGNED);
+    let rc = unmarshal_TPMI_SH_AUTH_SESSION(sessionHandleAddress(i), true);
+    if (!rc) rc = unmarshalTPM2B(changetype<usize>(nonceCallerAt(i)), MAX_DIGEST_SIZE);
+    if (!rc) rc = unmarshal_TPMA_SESSION(sessionAttributesAddress(i));
+    if (!rc) rc = unmarshalTPM2B(changetype<usize>(inputAuthAt(i)), MAX_DIGEST_SIZE);
+    if (rc) return rc + index;
+    rc = sessionHandleAt(i) == TPM_RS_PW ? checkPasswordAttributes(i) : checkSessionAttributes(i);
+    if (rc) return rc;
+    i++;
+  }
+  command.sessionNum = i;
+  command.parameters = parameters;
+  command.parameterSize = parameterSize;
+  setInput(parameters, parameterSize);
+  return 0;
+}
+
+const NOT_FOR_PASSWORD: u32 =
+  TPMA_SESSION_encrypt |
+  TPMA_SESSION_decrypt |
+  TPMA_SESSION_audit |
+  TPMA_SESSION_auditExclusive |
+  TPMA_SESSION_auditReset;
+
+function checkPasswordAttributes(i: u32): u32 {
+  if (sessionAttributesAt(i) & NOT_FOR_PASSWORD) return TPM_RC_ATTRIBUTES + sessionIndexCode(i);
+  return nonceCallerAt(i).size == 0 ? 0 : TPM_RC_NONCE + sessionIndexCode(i);
+}
+
+/** The session is there, of the type its handle says, used once, and may do what its attributes ask. */
+function checkSessionAttributes(i: u32): u32 {
+  const handle = sessionHandleAt(i);
+  const index = sessionIndexCode(i);
+  if (!sessionIsLoaded(handle)) return TPM_RC_REFERENCE_S0 + i;
+  const session = sessionGet(handle);
+  const policyHandle = handleType(handle) == TPM_HT_POLICY_SESSION;
+  if (((session.attributes & SESSION_IS_POLICY) != 0) != policyHandle) return TPM_RC_HANDLE + index;
+  for (let j: u32 = 0; j < i; j++) if (sessionHandleAt(j) == handle) return TPM_RC_HANDLE + index;
+  const attributes = sessionAttributesAt(i);
+  if (attributes & TPMA_SESSION_decrypt) {
+    if (decryptSize(command.index) == 0 || command.decryptSession != UNDEFINED_INDEX) return TPM_RC_ATTRIBUTES + index;
+    if (session.symmetric.algorithm == TPM_ALG_NULL) return TPM_RC_SYMMETRIC + index;
+    command.decryptSession = i;
+  }
+  if (attributes & TPMA_SESSION_encrypt) {
+    if (encryptSize(command.index) == 0 || command.encryptSession != UNDEFINED_INDEX) return TPM_RC_ATTRIBUTES + index;
+    if (session.symmetric.algorithm == TPM_ALG_NULL) return TPM_RC_SYMMETRIC + index;
+    command.encryptSession = i;
+  }
+  if (attributes & TPMA_SESSION_audit) {
+    if (command.auditSession != UNDEFINED_INDEX || policyHandle) return TPM_RC_ATTRIBUTES + index;
+    const continued = (attributes & TPMA_SESSION_auditReset) == 0 && (session.attributes & SESSION_IS_AUDIT) != 0;
+    if (continued && attributes & TPMA_SESSION_auditExclusive && g.exclusiveAuditSession != handle)
+      return TPM_RC_EXCLUSIVE;
+    command.auditSession = i;
+  }
+  return 0;
+}
+
+function checkSession(i: u32): u32 {
+  const index = sessionIndexCode(i);
+  const handle = sessionHandleAt(i);
+  const associated = associatedHandleAt(i);
+  const attributes = sessionAttributesAt(i);
+  if (handle == TPM_RS_PW) {
+    if (associated == TPM_RH_UNASSIGNED) return TPM_RC_HANDLE + index;
+  } else {
+    const session = sessionGet(handle);
+    if (session.attributes & SESSION_IS_TRIAL_POLICY) return TPM_RC_ATTRIBUTES + index;
+    if (session.attributes & SESSION_IS_DA_BOUND) {
+      const rc = checkLockedOut((session.attributes & SESSION_IS_LOCKOUT_BOUND) != 0);
+      if (rc) return rc;
+    }
+    if (attributes & TPMA_SESSION_audit) computeCpHash(session.authHashAlg);
+  }
+  if (associated != TPM_RH_UNASSIGNED) return addIndex(checkAuthSession(i), index);
+  // A session that authorizes nothing has to do something else.
+  if ((attributes & (TPMA_SESSION_audit | TPMA_SESSION_encrypt | TPMA_SESSION_decrypt)) == 0)
+    return TPM_RC_ATTRIBUTES + index;
+  const session = sessionGet(handle);
+  session.attributes &= ~SESSION_INCLUDE_AUTH;
+  return addIndex(checkSessionHmac(i), index);
+}
+
+/** Part 1, 19.4: the authorization of one entity by one session. */
+function checkAuthSession(i: u32): u32 {
+  const handle = sessionHandleAt(i);
+  const associated = associatedHandleAt(i);
+  const isPolicy = handle != TPM_RS_PW && handleType(handle) == TPM_HT_POLICY_SESSION;
+  if (associated == TPM_RH_PLATFORM && commandBit(gp.ppList, command.code) && !g.physicalPresence) return TPM_RC_PP;
+  let authUsed = true;
+  if (handle != TPM_RS_PW) {
+    const session = sessionGet(handle);
+    authUsed = isPolicy
+      ? (session.attributes & (SESSION_IS_AUTH_VALUE_NEEDED | SESSION_IS_PASSWORD_NEEDED)) != 0
+      : !isSessionBindEntity(associated, session);
+    if (authUsed) session.attributes |= SESSION_INCLUDE_AUTH;
+    else session.attributes &= ~SESSION_INCLUDE_AUTH;
+  }
+  let rc: u32 = 0;
+  if (authUsed && !isDAExempted(associated)) {
+    rc = checkLockedOut(associated == TPM_RH_LOCKOUT);
+    if (rc) return rc;
+  }
+  if (!isPolicy) {
+    if (isPolicySessionRequired(command.index, i, associated)) return TPM_RC_AUTH_TYPE;
+    if (!isAuthValueAvailable(command.index, i, associated)) return TPM_RC_AUTH_UNAVAILABLE;
+  } else {
+    if (!isAuthPolicyAvailable(command.index, i, associated)) return TPM_RC_AUTH_UNAVAILABLE;
+    rc = checkPolicyAuthSession(i);
+    if (rc) return rc;
+  }
+  const password = handle == TPM_RS_PW || (sessionGet(handle).attributes & SESSION_IS_PASSWORD_NEEDED) != 0;
+  rc = password ? checkPassword(i) : checkSessionHmac(i);
+  if (authUsed && handleType(associated) == TPM_HT_NV_INDEX) countPin(associated, rc == 0);
+  return rc;
+}
+
+/** PIN Fail counts failures, PIN Pass successes (Part 1, 37.2.8). */
+function countPin(handle: u32, success: bool): void {
+  const entry = nvIndexEntry(handle);
+  if (entry == null) return;
+  const attributes = nvAttributes(entry);
+  if ((attributes & TPMA_NV_WRITTEN) == 0) return;
+  if (isNvPinFail(attributes)) {
+    const pin = nvGetUint64(entry);
+    nvWriteUint64(entry, success ? pin & 0xffffffff : pin + ((<u64>1) << 32));
+  } else if (isNvPinPass(attributes) && success) {
+    nvWriteUint64(entry, nvGetUint64(entry) + ((<u64>1) << 32));
+  }
+}
+
+function isSessionBindEntity(handle: u32, session: SESSION): bool {
+  if ((session.attributes & SESSION_IS_BOUND) == 0) return false;
+  const bind = changetype<TPM2B>(BINARY);
+  sessionComputeBoundEntity(handle, bind);
+  return secretEqual(bind, session.u1);
+}
+
+/** Constant time in the bytes; the sizes are not secret. */
+function secretEqual(a: TPM2B, b: TPM2B): bool {
+  return a.size == b.size && ctEqual(a.buffer, b.buffer, a.size) != 0;
+}
+
+function checkPassword(i: u32): u32 {
+  const input = inputAuthAt(i);
+  const auth = changetype<TPM2B>(AUTH);
+  removeTrailingZeros(input);
+  entityAuthValue(associatedHandleAt(i), auth);
+  const good = secretEqual(input, auth);
+  memory.fill(AUTH, 0, 2 + 64);
+  return good ? 0 : incrementLockout(associatedHandleAt(i), sessionHandleAt(i));
+}
+
+function checkSessionHmac(i: u32): u32 {
+  const hmac = changetype<TPM2B>(HMAC);
+  computeCommandHmac(i, hmac);
+  return secretEqual(inputAuthAt(i), hmac) ? 0 : incrementLockout(associatedHandleAt(i), sessionHandleAt(i));
+}
+
+/** sessionKey, and the authValue of the entity unless the session is bound to it. */
+function hmacKey(i: u32, session: SESSION): TPM2B {
+  const key = changetype<TPM2B>(KEY);
+  copy2B(key, session.sessionKey);
+  if (session.attributes & SESSION_INCLUDE_AUTH) {
+    const auth = changetype<TPM2B>(AUTH);
+    entityAuthValue(associatedHandleAt(i), auth);
+    concat2B(key, auth);
+    memory.fill(AUTH, 0, 2 + 64);
+  }
+  return key;
+}
+
+/** HMAC over cpHash, nonces and attributes (Part 1, 19.6.5); empty when neither side has anything to key it with. */
+function computeCommandHmac(i: u32, out: TPM2B): void {
+  const session = sessionGet(sessionHandleAt(i));
+  const key = hmacKey(i, session);
+  if (key.size == 0 && inputAuthAt(i).size == 0) {
+    out.size = 0;
+    return;
+  }
+  const cpHash = computeCpHash(session.authHashAlg);
+  cryptHmacStart(PIPELINE_HASH, session.authHashAlg, key.buffer, key.size);
+  memory.fill(KEY, 0, 2 + 64 + 64);
+  cryptHmacUpdate2B(PIPELINE_HASH, cpHash);
+  cryptHmacUpdate2B(PIPELINE_HASH, nonceCallerAt(i));
+  cryptHmacUpdate2B(PIPELINE_HASH, session.nonceTPM);
+  // The first session vouches for the nonces of those that decrypt and encrypt.
+  if (i == 0 && associatedHandleAt(0) != TPM_RH_UNASSIGNED) {
+    const decrypt = command.decryptSession;
+    const encrypt = command.encryptSession;
+    if (decrypt != UNDEFINED_INDEX && decrypt != 0) {
+      cryptHmacUpdate2B(PIPELINE_HASH, sessionGet(sessionHandleAt(decrypt)).nonceTPM);
+    }
+    if (encrypt != UNDEFINED_INDEX && encrypt != 0 && encrypt != decrypt) {
+      cryptHmacUpdate2B(PIPELINE_HASH, sessionGet(sessionHandleAt(encrypt)).nonceTPM);
+    }
+  }
+  cryptHmacUpdateInt(PIPELINE_HASH, 1, sessionAttributesAt(i));
+  cryptHmacEnd2B(PIPELINE_HASH, out);
+}
+
+function checkCommandAudit(): u32 {
+  if (commandAuditIsRequired(command.code)) computeCpHash(gp.auditHashAlg);
+  return 0;
+}
+
+function decryptFirstParameter(): u32 {
+  const i = command.decryptSession;
+  if (i == UNDEFINED_INDEX) return 0;
+  const index = sessionIndexCode(i);
+  if (command.parameterSize < 2) return TPM_RC_INSUFFICIENT + index;
+  const size = loadBE16(command.parameters);
+  if (size > command.parameterSize - 2) return TPM_RC_SIZE + index;
+  const extra = changetype<TPM2B>(AUTH);
+  extra.size = 0;
+  if (associatedHandleAt(i) != TPM_RH_UNASSIGNED) entityAuthValue(associatedHandleAt(i), extra);
+  const session = sessionGet(sessionHandleAt(i));
+  cryptParameter(session, extra, nonceCallerAt(i), session.nonceTPM, command.parameters + 2, size, false);
+  memory.fill(AUTH, 0, 2 + 64);
+  return 0;
+}
+
+/**
+ * The response's side: new nonces, encryption of the first parameter, audit, and the authorization area, which is marshalled
+ * at the output cursor.
+ */
+export function buildResponseSession(parameters: usize, parameterSize: u32): void {
+  if (command.tag == TPM_ST_SESSIONS) {
+    for (let i: u32 = 0; i < command.sessionNum; i++) {
+      if (sessionHandleAt(i) != TPM_RS_PW) cryptRandom2B(sessionGet(sessionHandleAt(i)).nonceTPM);
+    }
+    encryptFirstParameter(parameters, parameterSize);
+  }
+  updateAuditSessions(parameters, parameterSize);
+  if (commandAuditIsRequired(command.code)) commandAudit(parameters, parameterSize);
+  if (command.tag != TPM_ST_SESSIONS) return;
+  for (let i: u32 = 0; i < command.sessionNum; i++) buildSingleResponseAuth(i, parameters, parameterSize);
+}
+
+function encryptFirstParameter(parameters: usize, parameterSize: u32): void {
+  const i = command.encryptSession;
+  if (i == UNDEFINED_INDEX || parameterSize < 2) return;
+  const extra = changetype<TPM2B>(AUTH);
+  extra.size = 0;
+  if (associatedHandleAt(i) != TPM_RH_UNASSIGNED) entityAuthValue(associatedHandleAt(i), extra);
+  const session = sessionGet(sessionHandleAt(i));
+  cryptParameter(session, extra, session.nonceTPM, nonceCallerAt(i), parameters + 2, loadBE16(parameters), true);
+  memory.fill(AUTH, 0, 2 + 64);
+}
+
+/** Session audit and exclusivity (Part 1, 32.4). */
+function updateAuditSessions(parameters: usize, parameterSize: u32): void {
+  const i = command.sessionNum == 0 ? UNDEFINED_INDEX : command.auditSession;
+  if (i == UNDEFINED_INDEX) {
+    if (sessionsAllowed(command.index)) g.exclusiveAuditSession = TPM_RH_UNASSIGNED;
+    return;
+  }
+  const handle = sessionHandleAt(i);
+  const session = sessionGet(handle);
+  const attributes = sessionAttributesAt(i);
+  if ((session.attributes & SESSION_IS_AUDIT) == 0 || attributes & TPMA_SESSION_auditReset) {
+    session.attributes = (session.attributes | SESSION_IS_AUDIT) & ~SESSION_IS_BOUND;
+    session.u2.size = digestSizeOf(session.authHashAlg);
+    memory.fill(session.u2.buffer, 0, session.u2.size);
+    g.exclusiveAuditSession = handle;
+  } else if (g.exclusiveAuditSession != handle) g.exclusiveAuditSession = TPM_RH_UNASSIGNED;
+  setSessionAttributes(
+    i,
+    g.exclusiveAuditSession == handle
+      ? attributes | TPMA_SESSION_auditExclusive
+      : attributes & ~TPMA_SESSION_auditExclusive,
+  );
+  auditDigestUpdate(session.authHashAlg, session.u2, parameters, parameterSize);
+}
+
+/** Part 1, 32.3: GetCommandAuditDigest leaves the digest at size 1 to say that it starts over. */
+function commandAudit(parameters: usize, parameterSize: u32): void {
+  const digest = gr.commandAuditDigest;
+  if (digest.size == 1 && command.code == TPM_CC_GetCommandAuditDigest) {
+    digest.size = 0;
+    return;
+  }
+  if (digest.size == 0) {
+    digest.size = digestSizeOf(gp.auditHashAlg);
+    memory.fill(digest.buffer, 0, digest.size);
+    gp.auditCounter++;
+    nvChanged();
+  }
+  auditDigestUpdate(gp.auditHashAlg, digest, parameters, parameterSize);
+}
+
+function buildSingleResponseAuth(i: u32, parameters: usize, parameterSize: u32): void {
+  const hmac = changetype<TPM2B>(HMAC);
+  hmac.size = 0;
+  const handle = sessionHandleAt(i);
+  if (handle == TPM_RS_PW) {
+    marshalTPM2B(changetype<usize>(hmac));
+    marshalU8(sessionAttributesAt(i) | TPMA_SESSION_continueSession);
+    marshalTPM2B(changetype<usize>(hmac));
+    return;
+  }
+  const session = sessionGet(handle);
+  const isPolicy = handleType(handle) == TPM_HT_POLICY_SESSION;
+  if (!isPolicy || (session.attributes & SESSION_IS_PASSWORD_NEEDED) == 0) {
+    computeResponseHmac(i, session, hmac, parameters, parameterSize);
+  }
+  const continued = (sessionAttributesAt(i) & TPMA_SESSION_continueSession) != 0;
+  if (isPolicy && continued) {
+    sessionResetPolicyData(session);
+    sessionSetStartTime(session);
+  }
+  marshalTPM2B(changetype<usize>(session.nonceTPM));
+  marshalU8(sessionAttributesAt(i));
+  marshalTPM2B(changetype<usize>(hmac));
+  if (!continued) sessionFlush(handle);
+}
+
+function computeResponseHmac(i: u32, session: SESSION, out: TPM2B, parameters: usize, parameterSize: u32): void {
+  const digest = rpHash(session.authHashAlg, parameters, parameterSize);
+  const key = hmacKey(i, session);
+  if (key.size == 0 && inputAuthAt(i).size == 0) return;
+  cryptHmacStart(PIPELINE_HASH, session.authHashAlg, key.buffer, key.size);
+  memory.fill(KEY, 0, 2 + 64 + 64);
+  cryptHmacUpdate2B(PIPELINE_HASH, digest);
+  cryptHmacUpdate2B(PIPELINE_HASH, session.nonceTPM);
+  cryptHmacUpdate2B(PIPELINE_HASH, nonceCallerAt(i));
+  cryptHmacUpdateInt(PIPELINE_HASH, 1, sessionAttributesAt(i));
+  cryptHmacEnd2B(PIPELINE_HASH, out);
+}
+
+/** At the start of each command. */
+export function resetSessionProcess(): void {
+  resetHashes();
+}
