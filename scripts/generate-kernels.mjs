@@ -251,7 +251,7 @@ function extKernel(bits) {
 
   const even = n - (n % 2);
   const square = [];
-  for (const [first, end] of blocksOf(n, n < 30 ? 2 : 4)) {
+  for (const [first, end] of blocksOf(n, n < 50 ? 4 : 3)) {
     square.push(
       "{",
       `  const end = b + ${8 * end};`,

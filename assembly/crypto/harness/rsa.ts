@@ -14,3 +14,4 @@ export * from "../drbg";
 export * from "../prime-sieve";
 export * from "../prime-test";
 export * from "../rsa-keygen";
+export * from "../rsa-selftest";
