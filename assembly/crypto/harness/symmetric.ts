@@ -13,4 +13,5 @@ export * from "../aes";
 export * from "../modes";
 export * from "../rand";
 export * from "../tdes";
+export * from "../tpm12";
 export * from "./leaky";
