@@ -175,6 +175,8 @@ export const structures: Record<string, StructureDefinition> = {
       TPM_CAP_ECC_CURVES: ["eccCurves", "TPML_ECC_CURVE"],
       TPM_CAP_AUTH_POLICIES: ["authPolicies", "TPML_TAGGED_POLICY"],
       TPM_CAP_ACT: ["actData", "TPML_ACT_DATA"],
+      TPM_CAP_PUB_KEYS: ["pubKeys", "TPML_PUB_KEY"],
+      TPM_CAP_SPDM_SESSION_INFO: ["spdmSessionInfo", "TPML_SPDM_SESSION_INFO"],
     },
   },
   TPMS_CAPABILITY_DATA: {

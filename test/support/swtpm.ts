@@ -31,10 +31,11 @@ export async function startSwtpm(): Promise<Swtpm> {
   const socket = await connected(socketPath, () => {
     if (child.exitCode !== null) throw new Error(`swtpm ended before it listened: ${messages}`);
   });
+  const closed = once(socket, "close");
   let last: Promise<unknown> = Promise.resolve();
   return {
     transmit(command) {
-      const answer = last.then(() => exchange(socket, command));
+      const answer = last.then(() => exchange(socket, closed, command));
       last = answer.catch(() => undefined);
       return answer;
     },
@@ -62,11 +63,12 @@ async function connected(socketPath: string, checkRunning: () => void): Promise<
 }
 
 /** Sends a command and reads as many bytes as the response's header says. */
-async function exchange(socket: Socket, command: Uint8Array): Promise<Uint8Array> {
+async function exchange(socket: Socket, closed: Promise<unknown[]>, command: Uint8Array): Promise<Uint8Array> {
   socket.write(command);
   let response = Buffer.alloc(0);
   while (response.length < 10 || response.length < response.readUInt32BE(2)) {
-    const [chunk] = (await once(socket, "data")) as [Buffer];
+    const [chunk] = (await Promise.race([once(socket, "data"), closed])) as [unknown];
+    if (!Buffer.isBuffer(chunk)) throw new Error("swtpm closed the connection");
     response = Buffer.concat([response, chunk]);
   }
   return new Uint8Array(response);

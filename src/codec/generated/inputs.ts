@@ -499,6 +499,12 @@ export type TPMS_CAPABILITY_DATA = {
 } | {
   readonly capability: "TPM_CAP_ACT" | "ACT";
   readonly data: TPML_ACT_DATA;
+} | {
+  readonly capability: "TPM_CAP_PUB_KEYS" | "PUB_KEYS";
+  readonly data: TPML_PUB_KEY;
+} | {
+  readonly capability: "TPM_CAP_SPDM_SESSION_INFO" | "SPDM_SESSION_INFO";
+  readonly data: TPML_SPDM_SESSION_INFO;
 };
 
 export interface TPMS_CLOCK_INFO {

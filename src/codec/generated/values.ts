@@ -494,6 +494,12 @@ export type TPMS_CAPABILITY_DATA = {
 } | {
   capability: "TPM_CAP_ACT";
   data: TPML_ACT_DATA;
+} | {
+  capability: "TPM_CAP_PUB_KEYS";
+  data: TPML_PUB_KEY;
+} | {
+  capability: "TPM_CAP_SPDM_SESSION_INFO";
+  data: TPML_SPDM_SESSION_INFO;
 };
 
 export interface TPMS_CLOCK_INFO {
