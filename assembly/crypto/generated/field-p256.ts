@@ -389,6 +389,11 @@ export class FieldP256 {
   }
   
   @inline
+  get aIsZero(): bool {
+    return false;
+  }
+  
+  @inline
   mul(d: usize, a: usize, b: usize): void {
     p256Mul(d, a, b);
   }

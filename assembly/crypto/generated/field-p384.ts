@@ -569,6 +569,11 @@ export class FieldP384 {
   }
   
   @inline
+  get aIsZero(): bool {
+    return false;
+  }
+  
+  @inline
   mul(d: usize, a: usize, b: usize): void {
     p384Mul(d, a, b);
   }

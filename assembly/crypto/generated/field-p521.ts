@@ -759,6 +759,11 @@ export class FieldP521 {
   }
   
   @inline
+  get aIsZero(): bool {
+    return false;
+  }
+  
+  @inline
   mul(d: usize, a: usize, b: usize): void {
     p521Mul(d, a, b);
   }
