@@ -13,12 +13,14 @@ export type ChannelEndpoint = Endpoint | { readonly type: "client-fd"; readonly 
 export interface TpmServerOptions extends ServedTpmOptions {
   readonly transport: Transport;
   readonly log?: Log;
-  readonly control?: ChannelEndpoint;
+  readonly control?: ChannelEndpoint | readonly ChannelEndpoint[];
   /** The control channel takes a data channel by CMD_SET_DATAFD: true for UNIX sockets. */
   readonly receiveDescriptors?: boolean;
   /** End when a control client goes. */
   readonly terminateWithControl?: boolean;
-  readonly data?: ChannelEndpoint;
+  readonly data?: ChannelEndpoint | readonly ChannelEndpoint[];
+  /** Take a data channel by CMD_SET_DATAFD even if there is a data socket; swtpm does not. */
+  readonly descriptorBesideData?: boolean;
   /** End when a data client goes. */
   readonly terminateWithData?: boolean;
   /** Close the data connection after every response. */
@@ -57,6 +59,7 @@ export class TpmServer {
   readonly #data: ClientQueue;
   #dataDescriptor: Connection | undefined;
   #tpm: ServedTpm | undefined;
+  #maxCommandSize = 0;
   #ending: Promise<void> | undefined;
   #resolveEnded: (reason: EndReason) => void = () => {};
   /** Fulfilled when everything is closed; rejected when closing the backend failed. */
@@ -75,14 +78,19 @@ export class TpmServer {
   /**
    * Binds the sockets.
    *
-   * @returns the ports of TCP endpoints.
+   * @returns the ports of the TCP endpoints.
    * @throws an Error whose message is a sentence for the user.
    */
-  async listen(): Promise<{ controlPort: number | undefined; dataPort: number | undefined }> {
+  async listen(): Promise<{ controlPorts: number[]; dataPorts: number[] }> {
     const { control, data, receiveDescriptors = false } = this.#options;
-    const controlPort = await this.#open(control, this.#control, receiveDescriptors);
-    const dataPort = await this.#open(data, this.#data, false);
-    return { controlPort, dataPort };
+    try {
+      const controlPorts = await this.#open(control, this.#control, receiveDescriptors);
+      const dataPorts = await this.#open(data, this.#data, false);
+      return { controlPorts, dataPorts };
+    } catch (error) {
+      for (const listener of this.#listeners) listener.close();
+      throw error;
+    }
   }
 
   /**
@@ -99,27 +107,25 @@ export class TpmServer {
     this.#control.start();
     this.#data.start();
   }
-  #maxCommandSize = 0;
-
   /** Ends as a signal makes swtpm end: TPM2_Shutdown if due, then everything is closed. */
   close(): Promise<void> {
     return this.#end("closed");
   }
 
-  async #open(
-    endpoint: ChannelEndpoint | undefined,
-    queue: ClientQueue,
-    receiveDescriptors: boolean,
-  ): Promise<number | undefined> {
-    if (!endpoint) return undefined;
+  async #open(endpoints: TpmServerOptions["data"], queue: ClientQueue, receiveDescriptors: boolean): Promise<number[]> {
     const { transport } = this.#options;
-    if (endpoint.type === "client-fd") {
-      queue.add(transport.adopt(endpoint.fd, { receiveDescriptors }));
-      return undefined;
+    const ports: number[] = [];
+    for (const endpoint of listOf(endpoints)) {
+      if (endpoint.type === "client-fd") {
+        queue.add(transport.adopt(endpoint.fd, { receiveDescriptors }));
+        continue;
+      }
+      const options = { receiveDescriptors: receiveDescriptors && endpoint.type !== "tcp" };
+      const listener = await transport.listen(endpoint, (connection) => queue.add(connection), options);
+      this.#listeners.push(listener);
+      if (listener.port !== undefined) ports.push(listener.port);
     }
-    const listener = await transport.listen(endpoint, (connection) => queue.add(connection), { receiveDescriptors });
-    this.#listeners.push(listener);
-    return listener.port;
+    return ports;
   }
 
   #serveControl(connection: Connection): void {
@@ -151,7 +157,8 @@ export class TpmServer {
 
   /** CMD_SET_DATAFD: one data channel only, and none beside --server. */
   #attachData(descriptor: Connection | undefined): number {
-    if (this.#options.data || this.#dataDescriptor) {
+    const { data, descriptorBesideData } = this.#options;
+    if ((listOf(data).length > 0 && !descriptorBesideData) || this.#dataDescriptor) {
       descriptor?.close();
       return RESULT.IOERROR;
     }
@@ -190,6 +197,10 @@ export class TpmServer {
       await Promise.race([Promise.all(closed), new Promise((resolve) => setTimeout(resolve, FLUSH_LIMIT_MS).unref())]);
     }
   }
+}
+
+function listOf<T>(value: T | readonly T[] | undefined): readonly T[] {
+  return value === undefined ? [] : Array.isArray(value) ? (value as readonly T[]) : [value as T];
 }
 
 /** The clients of one channel: one is served, the others wait as they would in the backlog of swtpm's socket. */

@@ -158,7 +158,10 @@ describe("sockets", () => {
       control: { type: "tcp", host: "127.0.0.1", port: 0 },
       data: { type: "tcp", host: "127.0.0.1", port: 0 },
     });
-    const { controlPort, dataPort } = await at.server.listen();
+    const {
+      controlPorts: [controlPort],
+      dataPorts: [dataPort],
+    } = await at.server.listen();
     await at.server.serve(at.backend, { powerOn: true });
     expect(await (await at.connect(controlPort!)).ask("00000001")).toBe("000000000001ffff");
     expect(await (await at.connect(dataPort!)).ask(GET_RANDOM)).toBe(GET_RANDOM_RESPONSE);

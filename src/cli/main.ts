@@ -1,0 +1,37 @@
+// The `wtpm` command. `socket` is dispatched at once, because programs wait for its socket; the rest is for people.
+import type { BackendFactory } from "./backend-factory.ts";
+
+const createBackend: BackendFactory = async ({ store }) => {
+  const { createEngineBackend } = await import("../engine/engine-backend.ts");
+  return createEngineBackend({ store });
+};
+
+/** Runs a command line, without the program's name, and gives the exit status. */
+export async function main(words: readonly string[]): Promise<number> {
+  const [command, ...rest] = words;
+  switch (command) {
+    case "socket": {
+      const { socketCommand } = await import("./socket.ts");
+      return socketCommand(rest, createBackend);
+    }
+    case "chardev":
+    case "cuse":
+      process.stderr.write(
+        `wtpm: the interface '${command}' is not supported: it needs calls to the kernel that this runtime does not have. Use 'wtpm socket'.\n`,
+      );
+      return 1;
+    case "-v":
+    case "--version": {
+      const { packageVersion } = await import("./version.ts");
+      process.stdout.write(`TPM emulator version ${packageVersion()}, wtpm\n`);
+      return 0;
+    }
+    case undefined:
+      process.stderr.write("Missing TPM interface type; see wtpm --help\n");
+      return 1;
+    default: {
+      const { commandLine } = await import("./commands.ts");
+      return commandLine(words, createBackend);
+    }
+  }
+}

@@ -1,0 +1,27 @@
+// Where the package's files are, whichever way this code was started.
+
+import fs from "node:fs";
+
+/** Where this module may lie: the sources, what tsc made of them, a bundle in dist/bin, or (else) one in dist. */
+const PLACES: readonly (readonly [suffix: string, up: string])[] = [
+  ["/src/platform/assets.ts", "../../"],
+  ["/build/js/platform/assets.js", "../../../"],
+  ["/dist/bin/wtpm.js", "../../"],
+];
+
+/** The package's folder, with a slash at the end. */
+export function packageUrl(): URL {
+  const here = import.meta.url;
+  const up = PLACES.find(([suffix]) => here.endsWith(suffix))?.[1] ?? "../";
+  return new URL(up, here);
+}
+
+/** A WebAssembly module of the package: "tpm2.wasm". */
+export function wasmUrl(name: string): URL {
+  return new URL(`dist/wasm/${name}`, packageUrl());
+}
+
+/** Its bytes. */
+export function readWasm(name: string): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(fs.readFileSync(wasmUrl(name)));
+}
