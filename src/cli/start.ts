@@ -1,4 +1,5 @@
 // `wtpm start`: a TPM to try things with. Its state lasts, and everything that arrives is shown.
+import { Buffer } from "node:buffer";
 import fs from "node:fs";
 import path from "node:path";
 import { MAX_SOCKET_PATH, nodeTransport } from "../platform/node-transport.ts";
