@@ -12,6 +12,7 @@ export * from "../sha3";
 export * from "../aes";
 export * from "../modes";
 export * from "../rand";
+export * from "../selftest-symmetric";
 export * from "../tdes";
 export * from "../tpm12";
 export * from "./leaky";
