@@ -11,11 +11,18 @@ import {
   resumePending,
   setMaxCommandSize,
 } from "./execute";
-import { inFailureMode } from "./failure";
-import { MAX_COMMAND_SIZE } from "./generated/constants";
+import { FATAL_ERROR_NV_UNRECOVERABLE, fail, inFailureMode } from "./failure";
+import { MAX_COMMAND_SIZE, TPM_RC_VALUE } from "./generated/constants";
 import { manufacture as manufactureTpm, tpmInit } from "./manufacture";
 import { setNullProfile } from "./profile";
 import { hashData, hashEnd, hashStart } from "./sequence";
+import { loadPermanent, savePermanent } from "./state/permanent";
+import { loadVolatile, saveVolatile } from "./state/volatile";
+
+/** Larger than any state: all of the NV memory, and then some. */
+const STATE_BUFFER_SIZE: u32 = 393216;
+const FAIL_HOST: u32 = 0x5501;
+const STATE_BUFFER: usize = memory.data(STATE_BUFFER_SIZE, 16);
 
 /** Version of this ABI: the host refuses another major one. */
 export function abi_version(): u32 {
@@ -34,10 +41,46 @@ export function response_buffer(): usize {
   return RESPONSE_BUFFER;
 }
 
-/** Makes a new TPM with the null profile. */
-export function manufacture(): void {
+/** Where state blobs are handed over: at most state_buffer_size() bytes. */
+export function state_buffer(): usize {
+  return STATE_BUFFER;
+}
+export function state_buffer_size(): u32 {
+  return STATE_BUFFER_SIZE;
+}
+
+/**
+ * Makes a new TPM with the null profile, or with libtpms' JSON profile of `profileSize` bytes in the state buffer.
+ * Returns 0, or a TPM_RC for a profile that is none.
+ */
+export function manufacture(profileSize: u32): u32 {
+  if (profileSize != 0) return TPM_RC_VALUE;
   setNullProfile();
   manufactureTpm();
+  return 0;
+}
+
+/** Loads the permanent state of `size` bytes in the state buffer. Returns 0 or a TPM_RC; after an error the instance is spent. */
+export function load_permanent(size: u32): u32 {
+  return loadPermanent(STATE_BUFFER, size);
+}
+
+/** Writes the permanent state to the state buffer; its size, 0 after an error. */
+export function save_permanent(): u32 {
+  return savePermanent(STATE_BUFFER, STATE_BUFFER_SIZE);
+}
+
+/**
+ * Loads the volatile state of `size` bytes in the state buffer into a TPM that was initialised with its permanent state.
+ * Returns 0 or a TPM_RC; after an error the instance is spent.
+ */
+export function load_volatile(size: u32): u32 {
+  return loadVolatile(STATE_BUFFER, size);
+}
+
+/** Writes the volatile state to the state buffer; its size, 0 after an error. */
+export function save_volatile(): u32 {
+  return saveVolatile(STATE_BUFFER, STATE_BUFFER_SIZE);
 }
 
 /** _TPM_Init: power on, with the state that was made or loaded. */
@@ -102,6 +145,11 @@ export function physical_presence(asserted: u32): void {
 
 export function in_failure_mode(): u32 {
   return inFailureMode() ? 1 : 0;
+}
+
+/** The host could not store what a command changed: nothing but failure mode is left. */
+export function enter_failure_mode(): void {
+  fail(FAIL_HOST, FATAL_ERROR_NV_UNRECOVERABLE);
 }
 
 /** After a trap: where in the source, line << 32 | column. */

@@ -3,7 +3,7 @@
 /** Where an engine gets what makes one run differ from another. Replaced in tests and replays. */
 export interface EngineHost {
   /** Fills the array with cryptographically strong random bytes. */
-  random(bytes: Uint8Array): void;
+  random(bytes: Uint8Array<ArrayBuffer>): void;
   /** Milliseconds; clock 0 is monotonic, 1 counts from 1970. */
   now(clock: number): number;
 }
@@ -37,6 +37,7 @@ interface EngineExports {
   reset_established(): void;
   physical_presence(asserted: number): void;
   in_failure_mode(): number;
+  enter_failure_mode(): void;
   abort_position(): bigint;
 }
 
@@ -81,7 +82,7 @@ export class Engine {
     const imports = {
       env: {
         random: (pointer: number, length: number) => {
-          host.random(new Uint8Array(memory!.buffer, pointer, length));
+          host.random(new Uint8Array(memory!.buffer as ArrayBuffer, pointer, length));
         },
         now: (clock: number) => host.now(clock),
       },
@@ -196,6 +197,11 @@ export class Engine {
 
   get inFailureMode(): boolean {
     return this.#exports.in_failure_mode() !== 0;
+  }
+
+  /** From now on everything but TPM2_GetTestResult answers TPM_RC_FAILURE: the host could not keep a promise. */
+  enterFailureMode(): void {
+    this.#exports.enter_failure_mode();
   }
 
   /** Overwrites all of the engine's memory: nothing secret stays behind. */

@@ -1,0 +1,60 @@
+// The permanent state (libtpms: PERSISTENT_ALL, swtpm's "permall"): everything that survives a power cycle.
+import { gp, savedOrderly, savedStateClear, savedStateReset } from "../data";
+import { TPM_RC_SIZE, TPM_RC_VALUE, TPM_SU_STATE } from "../generated/constants";
+import { ORDERLY_DATA, STATE_CLEAR, STATE_RESET } from "../generated/engine-records";
+import { SAVED_ORDERLY_RAM, nvClearMemory } from "../nv-memory";
+import { profile, setNullProfile } from "../profile";
+import { compileConstantsTransfer } from "./compile-constants";
+import { orderlyDataTransfer, persistentDataTransfer, stateClearTransfer, stateResetTransfer } from "./data-transfer";
+import { orderlyRamTransfer, userNvramTransfer } from "./nv-transfer";
+import {
+  beginRead,
+  beginWrite,
+  extensionBlock,
+  header,
+  isReading,
+  transferAt,
+  transferError,
+  transferFail,
+  u32Value,
+} from "./transfer";
+
+const MAGIC: u32 = 0xab364723;
+/** Version 3 has no profile; version 4 begins with it. */
+const VERSION_NULL_PROFILE: u32 = 3;
+/** orderlyState without its flags. */
+const SU_STATE_MASK: u32 = 0x3fff;
+
+/** Writes the permanent state to `out`; returns its length. */
+export function savePermanent(out: usize, capacity: u32): u32 {
+  beginWrite(out, capacity);
+  permanentTransfer();
+  return transferError() == 0 ? <u32>(transferAt() - out) : 0;
+}
+
+/** Reads a permanent state of `size` bytes into a TPM that has nothing yet. Returns 0 or a TPM_RC. */
+export function loadPermanent(at: usize, size: u32): u32 {
+  setNullProfile();
+  nvClearMemory();
+  beginRead(at, size);
+  permanentTransfer();
+  if (transferError() == 0 && transferAt() != at + size) transferFail(TPM_RC_SIZE);
+  return transferError();
+}
+
+function permanentTransfer(): void {
+  const version = header(VERSION_NULL_PROFILE, MAGIC, VERSION_NULL_PROFILE);
+  if (isReading()) profile.stateFormatLevel = 1;
+  compileConstantsTransfer();
+  persistentDataTransfer();
+  orderlyDataTransfer(changetype<ORDERLY_DATA>(savedOrderly));
+  // Version 2 always had these two.
+  if (version < 3 || (gp.orderlyState & SU_STATE_MASK) == TPM_SU_STATE) {
+    stateResetTransfer(changetype<STATE_RESET>(savedStateReset));
+    stateClearTransfer(changetype<STATE_CLEAR>(savedStateClear));
+  }
+  orderlyRamTransfer(SAVED_ORDERLY_RAM);
+  userNvramTransfer();
+  extensionBlock(version);
+  if (u32Value(MAGIC) != MAGIC) transferFail(TPM_RC_VALUE);
+}

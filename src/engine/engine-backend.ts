@@ -1,0 +1,265 @@
+// The TPM 2.0 engine as a backend: one Wasm instance per power cycle, its permanent state in a store. What a command changed
+// is stored before its response is handed out.
+import { attempt, chain } from "../backend/awaitable.ts";
+import type { Awaitable, Backend, BufferSizes, StartupOptions, StateBlobType } from "../backend/backend.ts";
+import { BackendError } from "../backend/backend.ts";
+import { nextTurn } from "../platform/next-turn.ts";
+import { StateKeeper } from "../state/keeper.ts";
+import { StateError, type StateStore } from "../state/store.ts";
+import { CHANGED_PERMANENT, Engine, type EngineHost, EngineTrap, PENDING, systemHost } from "./engine.ts";
+import { engineInfo } from "./info.ts";
+import { engineModule } from "./module.ts";
+import { stateErrorText } from "./state-error.ts";
+
+export interface EngineBackendOptions {
+  /** Where the state is kept. */
+  readonly store: StateStore;
+  /** libtpms' JSON profile for a TPM that has no state yet; the null profile without one. */
+  readonly profile?: string;
+  /** Random source and clocks; the runtime's own by default. */
+  readonly host?: EngineHost;
+  /** The compiled engine; the package's own by default. */
+  readonly module?: WebAssembly.Module;
+}
+
+/** The failure that libtpms and the specification give for anything in failure mode (Part 1, 12.3). */
+const FAILURE_RESPONSE = Uint8Array.of(0x80, 0x01, 0, 0, 0, 10, 0, 0, 1, 1);
+const TPM_RC_FAILURE = 0x101;
+const EMPTY = new Uint8Array(0);
+
+/** An engine that keeps its state in `options.store`. It is stopped until `powerOn`. */
+export function createEngineBackend(options: EngineBackendOptions): Backend {
+  return new EngineBackend(options);
+}
+
+class EngineBackend implements Backend {
+  readonly family = "2.0";
+  readonly #options: EngineBackendOptions;
+  readonly #keeper: StateKeeper;
+  #engine: Engine | undefined;
+  /** The TPM started without the store's lock and has something to store once it is taken. */
+  #unsaved = false;
+  #busy = false;
+  #bufferSize = 0;
+  /** Blobs set while stopped, for the next power-on. */
+  #staged: Partial<Record<StateBlobType, Uint8Array>> = {};
+
+  constructor(options: EngineBackendOptions) {
+    this.#options = options;
+    this.#keeper = new StateKeeper(options.store);
+  }
+
+  get running(): boolean {
+    return this.#engine !== undefined;
+  }
+
+  powerOn(options: StartupOptions = {}): Awaitable<void> {
+    this.powerOff();
+    return chain(this.#open(options.deferLock ?? false), () => chain(this.#applyStaged(), () => this.#start(options)));
+  }
+
+  powerOff(): void {
+    this.#engine?.wipe();
+    this.#engine = undefined;
+    this.#busy = false;
+  }
+
+  execute(command: Uint8Array, locality: number): Awaitable<Uint8Array> {
+    const engine = this.#running();
+    if (this.#busy) throw new BackendError("state", "the TPM is executing a command already");
+    let size: number;
+    try {
+      size = engine.execute(command, locality);
+    } catch (error) {
+      return this.#fail(engine, error);
+    }
+    if (size !== PENDING) return this.#finish(engine, size);
+    this.#busy = true;
+    return this.#continue(engine);
+  }
+
+  cancel(): void {
+    this.#engine?.cancel();
+  }
+
+  getEstablished(): boolean {
+    return this.#running().established;
+  }
+
+  resetEstablished(locality: number): void {
+    if (locality < 3) throw new BackendError("locality", "TPM_ESTABLISHED can be reset at localities 3 and 4 only");
+    this.#running().resetEstablished();
+  }
+
+  hashStart(): void {
+    this.#running().hashStart();
+  }
+
+  hashData(data: Uint8Array): void {
+    this.#running().hashData(data);
+  }
+
+  hashEnd(): void {
+    this.#running().hashEnd();
+  }
+
+  bufferSize(wanted?: number): BufferSizes {
+    if (wanted !== undefined && wanted !== 0) {
+      if (this.#engine) throw new BackendError("state", "the buffer size changes only while the TPM is stopped");
+      this.#bufferSize = wanted;
+    }
+    const engine = this.#engine ?? new Engine(this.#module(), this.#options.host);
+    return engine.bufferSize(this.#engine ? 0 : this.#bufferSize);
+  }
+
+  getState(type: StateBlobType): Uint8Array {
+    const engine = this.#running();
+    switch (type) {
+      case "permanent":
+        return engine.savePermanent();
+      case "volatile":
+        return engine.saveVolatile();
+      case "savestate":
+        return EMPTY;
+    }
+  }
+
+  setState(type: StateBlobType, blob: Uint8Array): void {
+    if (this.#engine) throw new BackendError("state", "state is set only while the TPM is stopped");
+    if (type === "savestate" && blob.length > 0) throw new BackendError("bad-state", "a TPM 2.0 has no savestate");
+    this.#staged[type] = blob.slice();
+  }
+
+  storeVolatile(): Awaitable<void> {
+    const blob = this.#running().saveVolatile();
+    return this.#stored(() => this.#keeper.save({ volatile: blob }));
+  }
+
+  lockStorage(retries: number): Awaitable<void> {
+    return this.#stored(() =>
+      chain(this.#keeper.lock(retries), () => {
+        if (!this.#unsaved || !this.#engine) return;
+        this.#unsaved = false;
+        return this.#keeper.save({ permanent: this.#engine.savePermanent() });
+      }),
+    );
+  }
+
+  unlockStorage(): Awaitable<void> {
+    return this.#stored(() => this.#keeper.unlock());
+  }
+
+  info(flags: number): string {
+    return engineInfo(flags);
+  }
+
+  close(): Awaitable<void> {
+    this.powerOff();
+    return this.#keeper.close();
+  }
+
+  #module(): WebAssembly.Module {
+    return this.#options.module ?? engineModule();
+  }
+
+  #running(): Engine {
+    if (!this.#engine) throw new BackendError("state", "the TPM is not running");
+    return this.#engine;
+  }
+
+  #open(deferLock: boolean): Awaitable<void> {
+    if (this.#keeper.locked) return;
+    return this.#stored(() => chain(this.#keeper.open({ deferLock }), () => {}));
+  }
+
+  #applyStaged(): Awaitable<void> {
+    const staged = this.#staged;
+    this.#staged = {};
+    if (Object.keys(staged).length === 0) return;
+    // What is set is there for this start, and stored; the lock that an incoming migration put off is due now.
+    return this.#stored(() => chain(this.#keeper.lock(0), () => this.#keeper.save(staged)));
+  }
+
+  #start(options: StartupOptions): Awaitable<void> {
+    const engine = new Engine(this.#module(), this.#options.host ?? systemHost);
+    if (this.#bufferSize !== 0) engine.bufferSize(this.#bufferSize);
+    const { permanent, volatile } = this.#keeper.blobs;
+    const made = !permanent?.length;
+    const rc = made ? engine.manufacture(this.#options.profile) : engine.loadPermanent(permanent);
+    if (rc !== 0) {
+      throw made
+        ? new BackendError("tpm", `the profile is not one this TPM can be made with (0x${rc.toString(16)})`, {
+            tpmCode: rc,
+          })
+        : new BackendError("bad-state", stateErrorText("permanent", rc), { tpmCode: TPM_RC_FAILURE });
+    }
+    engine.init();
+    if (volatile?.length) {
+      const result = engine.loadVolatile(volatile);
+      if (result !== 0) {
+        throw new BackendError("bad-state", stateErrorText("volatile", result), { tpmCode: TPM_RC_FAILURE });
+      }
+    }
+    const change: { permanent?: Uint8Array; volatile?: Uint8Array | undefined } = {};
+    if (made || engine.changes & CHANGED_PERMANENT) change.permanent = engine.savePermanent();
+    if (volatile?.length && options.deleteVolatile) change.volatile = undefined;
+    this.#unsaved = !this.#keeper.locked && change.permanent !== undefined;
+    if (Object.keys(change).length === 0 || this.#unsaved) {
+      this.#engine = engine;
+      return;
+    }
+    return chain(
+      this.#stored(() => this.#keeper.save(change)),
+      () => {
+        this.#engine = engine;
+      },
+    );
+  }
+
+  /** The rest of a long command, a slice at a turn of the event loop. */
+  async #continue(engine: Engine): Promise<Uint8Array> {
+    try {
+      let size = PENDING;
+      while (size === PENDING) {
+        await nextTurn();
+        if (this.#engine !== engine) throw new BackendError("state", "the TPM was stopped during the command");
+        size = engine.resume();
+      }
+      return await this.#finish(engine, size);
+    } catch (error) {
+      if (error instanceof BackendError) throw error;
+      return this.#fail(engine, error);
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  /** Takes the response, and stores what the command changed before anybody sees it. */
+  #finish(engine: Engine, size: number): Awaitable<Uint8Array> {
+    const response = engine.response(size);
+    if ((engine.changes & CHANGED_PERMANENT) === 0) return response;
+    return attempt<Uint8Array>(
+      () => chain(this.#keeper.save({ permanent: engine.savePermanent() }), () => response),
+      () => {
+        // Part 1, 37.7.3: a write to NV that was begun has to succeed.
+        engine.enterFailureMode();
+        return FAILURE_RESPONSE.slice();
+      },
+    );
+  }
+
+  #fail(engine: Engine, error: unknown): Uint8Array {
+    if (!(error instanceof EngineTrap)) throw error;
+    engine.enterFailureMode();
+    return FAILURE_RESPONSE.slice();
+  }
+
+  #stored<T>(work: () => Awaitable<T>): Awaitable<T> {
+    return attempt(work, (error) => {
+      if (!(error instanceof StateError)) throw error;
+      const kind =
+        error.kind === "damaged" || error.kind === "too-new" || error.kind === "encrypted" ? "bad-state" : "storage";
+      throw new BackendError(kind, error.message, { cause: error });
+    });
+  }
+}
