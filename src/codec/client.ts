@@ -1,30 +1,33 @@
 // A client of any TPM 2.0: typed commands over a function that carries bytes.
-import type { Awaitable } from "../backend/backend.ts";
+import { findCommand } from "../spec/registry.ts";
+import type { CommandDefinition } from "../spec/types.ts";
 import { authorizeCommand, type SessionSlot } from "./authorization.ts";
 import { fromHex } from "./bytes.ts";
 import {
   assembleCommand,
+  type CommandName,
   encodeCommandAreas,
   type PasswordSession,
   passwordSession,
   type RawSession,
 } from "./command.ts";
 import { digestLength, hashName, randomBytes } from "./crypto.ts";
+import { encodeValue } from "./encoder.ts";
 import type * as inputs from "./generated/inputs.ts";
 import type * as values from "./generated/values.ts";
-import type { CommandName } from "./index.ts";
 import { handleName, nameKind, nvIndexName, objectName } from "./name.ts";
 import { decodeResponseParameters, type ResponseAreas, splitResponse } from "./response.ts";
 import { describeResponseCode, parseResponseCode, type ResponseCodeParts } from "./response-code.ts";
 import { shareSecret } from "./salt.ts";
 import { AuthSession, type SessionCipher, type SessionUse } from "./session.ts";
 import { CodecError } from "./values.ts";
-import { encodeValue } from "./encoder.ts";
-import { findCommand } from "../spec/registry.ts";
-import type { CommandDefinition } from "../spec/types.ts";
+
+export { ResponseHmacError } from "./authorization.ts";
+export { nvIndexName, objectName } from "./name.ts";
+export { AuthSession, type SessionAttributes, type SessionUse } from "./session.ts";
 
 /** Carries a command to a TPM and its response back. */
-export type Transport = (command: Uint8Array) => Awaitable<Uint8Array>;
+export type Transport = (command: Uint8Array) => Uint8Array | Promise<Uint8Array>;
 
 /** Something that has a handle, with what is known about it. */
 export interface Entity {

@@ -3,6 +3,7 @@ import { findCommand, parseTypeReference } from "../spec/registry.ts";
 import { concatBytes, countBytes, uintBytes } from "./bytes.ts";
 import { Decoder, DecodingStopped, type ImplementationLimits } from "./decoder.ts";
 import { encodeFields, encodeValue } from "./encoder.ts";
+import type * as inputs from "./generated/inputs.ts";
 import {
   canBeEncrypted,
   fieldsOf,
@@ -193,4 +194,28 @@ export function assembleCommand(areas: CommandAreas, sessions: readonly SessionI
     uintBytes(areas.commandCode, 4),
     body,
   );
+}
+
+/** The name of a command, without "TPM2_". */
+export type CommandName = keyof inputs.Commands;
+
+/** What a command is made of: its handles, its parameters, and the sessions of its authorization area. */
+export type CommandInput<Name extends CommandName> = inputs.Commands[Name] & {
+  readonly sessions?: readonly SessionInput[];
+};
+
+/** Bytes of a command. Throws CodecError with the path of the field at fault. */
+export function encodeCommand<Name extends CommandName>(
+  name: Name,
+  ...[input]: Record<never, never> extends inputs.Commands[Name] ? [input?: CommandInput<Name>] : [CommandInput<Name>]
+): Uint8Array {
+  return encodeUntypedCommand(name, input);
+}
+
+/** Like encodeCommand, for a name and values that are known only when it runs, such as those of a decoded command. */
+export function encodeUntypedCommand(
+  name: string,
+  input: { handles?: object; parameters?: object; sessions?: readonly SessionInput[] } = {},
+): Uint8Array {
+  return assembleCommand(encodeCommandAreas(name, input), input.sessions);
 }

@@ -1,16 +1,16 @@
 // Reads values of the specification's types from bytes. The order and the errors are those of the unmarshalling in Part 4,
 // so that the first issue is what a TPM answers; unlike a TPM the decoder goes on after a value that is merely not allowed.
+import { constants } from "../spec/constants.ts";
 import {
+  constantOf,
   digestSizeOf,
-  parseTypeReference,
   type Field,
   type IntegerLayout,
+  parseTypeReference,
   type ResolvedType,
   resolveType,
   type TypeReference,
-  constantOf,
 } from "../spec/registry.ts";
-import { constants } from "../spec/constants.ts";
 import { countBytes, readUint } from "./bytes.ts";
 import type { DecodeIssue, TpmObject, TpmValue } from "./values.ts";
 

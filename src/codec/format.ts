@@ -1,15 +1,14 @@
 // Commands and responses as text: several lines to study, or one line for a log.
-import { findCommand } from "../spec/registry.ts";
-import { type Field, resolveType } from "../spec/registry.ts";
+import { type Field, findCommand, resolveType } from "../spec/registry.ts";
 import { readUint } from "./bytes.ts";
 import { type DecodedCommand, decodeCommand, hasAttribute } from "./command.ts";
-import { decodeType } from "./structure.ts";
 import { fieldsOf, handleFieldsOf } from "./message.ts";
 import { type DecodedResponse, decodeResponse } from "./response.ts";
 import { describeResponseCode } from "./response-code.ts";
 import { isSecretParameter } from "./secrets.ts";
-import { type DecodeIssue, isEncrypted, type TpmObject, type TpmValue } from "./values.ts";
+import { decodeType } from "./structure.ts";
 import { handleText, hidden, inlineValue, type TextOptions, typedFields } from "./value-text.ts";
+import { type DecodeIssue, isEncrypted, type TpmObject, type TpmValue } from "./values.ts";
 
 export type { TextOptions } from "./value-text.ts";
 

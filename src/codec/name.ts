@@ -1,9 +1,10 @@
 // Names of entities (Part 1, 16 "Names"): what a session's HMAC covers in place of handles that anyone could swap.
+
+import { constantOf } from "../spec/registry.ts";
 import { concatBytes, uintBytes } from "./bytes.ts";
 import { hash, hashName } from "./crypto.ts";
 import type { TPMS_NV_PUBLIC, TPMT_PUBLIC } from "./generated/values.ts";
 import { encodeStructure } from "./structure.ts";
-import { constantOf } from "../spec/registry.ts";
 
 /** nameAlg || H_nameAlg(area): the Name of an entity by its public area; empty for TPM_ALG_NULL. */
 function nameOfArea(nameAlg: string | number, area: Uint8Array): Uint8Array {

@@ -1,6 +1,5 @@
 // The caller's side of sessions (Part 1, 19.6 "Session-based authorizations" and 21 "Session-based encryption"): HMACs of
 // commands and responses, and encryption of the first parameter.
-
 import { concatBytes, equalBytes } from "./bytes.ts";
 import { aesCfb, digestLength, type HashName, kdfa } from "./crypto.ts";
 

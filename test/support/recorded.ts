@@ -1,6 +1,7 @@
 // Exchanges with other TPMs, recorded as tables in test/data/tpm2; each file's first lines say where they come from.
-import { readFileSync } from "node:fs";
+
 import { Buffer } from "node:buffer";
+import { readFileSync } from "node:fs";
 
 /** The rows of test/data/tpm2/`file`, split into their columns. */
 export function recorded(file: string): string[][] {

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { toHex } from "../../src/codec/bytes.ts";
 import {
   decodeCommand,
   decodeResponse,
@@ -12,7 +13,6 @@ import {
   formatCommand,
   formatResponse,
 } from "../../src/codec/index.ts";
-import { toHex } from "../../src/codec/bytes.ts";
 import { bytesOf } from "../support/recorded.ts";
 
 const TPM_CC_PCR_Read = 0x17e;
