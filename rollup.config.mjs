@@ -1,11 +1,13 @@
 // Bundles what tsc emitted: one file to start from for each entry, and chunks for what is loaded only when it is needed.
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 
 const entries = { index: "build/js/index.js", "bin/wtpm": "build/js/cli/bin.js" };
+const { dependencies } = JSON.parse(readFileSync("package.json", "utf8"));
+const installed = Object.keys(dependencies);
 
 export default {
   input: Object.fromEntries(Object.entries(entries).filter(([, file]) => existsSync(file))),
-  external: [/^node:/, "commander"],
+  external: (id) => id.startsWith("node:") || installed.some((name) => id === name || id.startsWith(`${name}/`)),
   output: {
     dir: "dist",
     format: "es",

@@ -22,7 +22,7 @@ export function handleCount(): u32 {
 
 @inline
 export function handleAt(index: u32): u32 {
-  return load<u32>(HANDLES + 4 * <usize>(index < MAX_HANDLE_NUM ? index : 0));
+  return load<u32>(HANDLES + 4 * (index < MAX_HANDLE_NUM ? <usize>index : 0));
 }
 
 /** A persistent handle is replaced by the transient one its object was loaded to. */
