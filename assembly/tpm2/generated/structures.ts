@@ -1771,7 +1771,7 @@ export function marshal_TPML_ACT_DATA(target: usize): void {
   for (let i: u32 = 0; i < count; i++) marshal_TPMS_ACT_DATA(target + 4 + <usize>i * 12);
 }
 
-export const SIZEOF_TPMU_CAPABILITIES_RECORD: u32 = 1024;
+export const SIZEOF_TPMU_CAPABILITIES_RECORD: u32 = 1240;
 
 @unmanaged
 export class TPMU_CAPABILITIES {
@@ -1887,7 +1887,7 @@ export function marshal_TPMU_CAPABILITIES(target: usize, selector: u32): void {
   }
 }
 
-export const SIZEOF_TPMS_CAPABILITY_DATA_RECORD: u32 = 1032;
+export const SIZEOF_TPMS_CAPABILITY_DATA_RECORD: u32 = 1248;
 
 @unmanaged
 export class TPMS_CAPABILITY_DATA {
