@@ -318,17 +318,12 @@ export function sessionResetPolicyData(session: SESSION): void {
     (session.attributes & (SESSION_IS_TRIAL_POLICY | SESSION_IS_DA_BOUND | SESSION_IS_LOCKOUT_BOUND));
 }
 
-/** u1 holds a cpHash, nameHash, parameters hash, template hash or bound entity. */
-export function isCpHashUnionOccupied(attributes: u32): bool {
-  return (
-    (attributes &
-      (SESSION_IS_BOUND |
-        SESSION_IS_CP_HASH_DEFINED |
-        SESSION_IS_NAME_HASH_DEFINED |
-        SESSION_IS_PARAMETERS_HASH_DEFINED |
-        SESSION_IS_TEMPLATE_HASH_DEFINED)) !=
-    0
-  );
+/**
+ * Whether u1 holds a cpHash, nameHash, parameters hash, template hash or bound entity. The size tells, not the attributes: states
+ * of libtpms 0.9 have no attribute for a nameHash, and one must not take the other's place.
+ */
+export function isCpHashUnionOccupied(session: SESSION): bool {
+  return session.u1.size != 0;
 }
 
 /** For TPM2_GetCapability: handles of loaded (or saved) sessions from `first` on; true if there are more. */

@@ -436,14 +436,14 @@ export function PolicyCpHash(input: PolicyCpHash_In): u32 {
 
 /** The place is taken by another kind of digest, or by another value of this kind. */
 function isTakenByOther(session: SESSION, attribute: u32, digest: TPM2B): bool {
-  if (!isCpHashUnionOccupied(session.attributes)) return false;
+  if (!isCpHashUnionOccupied(session)) return false;
   return (session.attributes & attribute) == 0 || !equal2B(digest, session.u1);
 }
 
 export function PolicyNameHash(input: PolicyNameHash_In): u32 {
   const session = sessionGet(input.policySession);
   if (input.nameHash.size != digestSizeOf(session.authHashAlg)) return TPM_RC_SIZE + TPM_RC_P + TPM_RC_1;
-  if (isCpHashUnionOccupied(session.attributes)) return TPM_RC_CPHASH;
+  if (isCpHashUnionOccupied(session)) return TPM_RC_CPHASH;
   bindToHash(session, TPM_CC_PolicyNameHash, input.nameHash, nameHashAttribute());
   return 0;
 }
@@ -459,7 +459,7 @@ export function PolicyTemplate(input: PolicyTemplate_In): u32 {
 export function PolicyParameters(input: PolicyParameters_In): u32 {
   const session = sessionGet(input.policySession);
   if (input.pHash.size != digestSizeOf(session.authHashAlg)) return TPM_RC_SIZE + TPM_RC_P + TPM_RC_1;
-  if (isCpHashUnionOccupied(session.attributes)) return TPM_RC_CPHASH;
+  if (isCpHashUnionOccupied(session)) return TPM_RC_CPHASH;
   bindToHash(session, TPM_CC_PolicyParameters, input.pHash, SESSION_IS_PARAMETERS_HASH_DEFINED);
   return 0;
 }
