@@ -53,7 +53,6 @@ import {
   TPMA_SESSION_decrypt,
   TPMA_SESSION_encrypt,
   TPM_ALG_NULL,
-  TPM_CC_GetCommandAuditDigest,
   TPM_HT_NV_INDEX,
   TPM_HT_POLICY_SESSION,
   TPM_RC_ATTRIBUTES,
@@ -431,10 +430,10 @@ function updateAuditSessions(parameters: usize, parameterSize: u32): void {
   auditDigestUpdate(session.authHashAlg, session.u2, parameters, parameterSize);
 }
 
-/** Part 1, 32.3: GetCommandAuditDigest leaves the digest at size 1 to say that it starts over. */
+/** Part 1, 32.3. A digest of size 1 says that the algorithm was just changed: that command is not audited. */
 function commandAudit(parameters: usize, parameterSize: u32): void {
   const digest = gr.commandAuditDigest;
-  if (digest.size == 1 && command.code == TPM_CC_GetCommandAuditDigest) {
+  if (digest.size == 1) {
     digest.size = 0;
     return;
   }
