@@ -11,6 +11,13 @@ import { MODULUS_WORDS, montgomeryFromWords, montgomeryMul, montgomeryMulSub } f
 /** Bytes a draw for a private key or nonce has beyond the order's. */
 export const DRAW_EXTRA_BYTES: u32 = 8;
 
+/** What the signing functions of all schemes answer: signed, and the signature is written. */
+export const SIGNED: i32 = 1;
+/** The nonce does not do (the chance is negligible): call again with another draw. */
+export const SIGN_AGAIN: i32 = 0;
+/** The private key is not one of the scheme. */
+export const SIGN_BAD_KEY: i32 = -1;
+
 const SCALAR: usize = memory.data(96, 16);
 const SECOND_SCALAR: usize = memory.data(96, 16);
 const X: usize = memory.data(96, 16);

@@ -1,7 +1,7 @@
 // ECDSA (FIPS 186-4, 6): the caller hashes. Byte strings as in ec.ts.
 import { bnEqual, bnFromBytes, bnIsZero, bnReduceOnce, bnToBytes } from "./bn";
 import { Curve, ORDER, curveLoad } from "./ec-curve";
-import { loadPoint } from "./ec";
+import { DRAW_EXTRA_BYTES, SIGNED, SIGN_AGAIN, SIGN_BAD_KEY, loadPoint } from "./ec";
 import { multiplyAddPublic, multiplyBase } from "./ec-multiply";
 import {
   scalarFromDraw,
@@ -13,13 +13,6 @@ import {
   scalarWipe,
 } from "./ec-scalar";
 import { MODULUS_WORDS } from "./field-montgomery";
-
-/** The answers of a signing function. */
-export const SIGNED: i32 = 1;
-/** The nonce does not do: call again with another draw. */
-export const SIGN_AGAIN: i32 = 0;
-/** The private key is not between 0 and n. */
-export const SIGN_BAD_KEY: i32 = -1;
 
 const SECRETS: usize = memory.data(192, 16);
 const D: usize = SECRETS;
@@ -48,7 +41,7 @@ export function ecdsaSign(
   const curve = curveLoad(id);
   scalarLoad(D, d);
   if (!scalarIsValid(D)) return SIGN_BAD_KEY;
-  scalarFromDraw(K, nonceDraw, curve.bytes + 8);
+  scalarFromDraw(K, nonceDraw, curve.bytes + DRAW_EXTRA_BYTES);
   multiplyBase(id, K, X, Y);
   orderFromField(curve, R, X);
   digestToScalar(curve, E, digest, digestLength);

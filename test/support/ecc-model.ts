@@ -1,5 +1,6 @@
 // Elliptic curves in plain BigInt arithmetic, written from the definitions: the independent model that the engine's curves are
-// compared with. The parameters come from the module under test; `isSound` says whether they are a curve of prime order.
+// compared with. The parameters are the ones the module under test answers, which a test of their own compares with others'.
+import type { Seeded } from "./seeded.ts";
 import type { WasmHarness } from "./wasm-harness.ts";
 
 export type Point = readonly [bigint, bigint] | null;
@@ -79,7 +80,7 @@ export function add(curve: CurveModel, P: Point, Q: Point): Point {
   return [x, mod(slope * (P[0] - x) - P[1], p)];
 }
 
-/** [k]P in Jacobian coordinates, with one inversion at the end. */
+/** [k]P, in Jacobian coordinates with one inversion at the end; exceptional cases fall back to affine ones. */
 export function multiply(curve: CurveModel, k: bigint, P: Point = curve.g): Point {
   const { p, a, n } = curve;
   k = mod(k, n);
@@ -117,23 +118,14 @@ function multiplyAffine(curve: CurveModel, k: bigint, P: Point): Point {
   return result;
 }
 
-/** A reproducible stream of test values (xorshift64*); `salt` separates the streams of different tests. */
-export function seeded(salt: string): { bytes(length: number): Uint8Array; below(limit: bigint): bigint } {
-  let state = 0x9e3779b97f4a7c15n;
-  for (const char of salt) state = BigInt.asUintN(64, (state ^ BigInt(char.charCodeAt(0))) * 0x100000001b3n);
-  const next = () => {
-    state ^= state >> 12n;
-    state = BigInt.asUintN(64, state ^ (state << 25n));
-    state ^= state >> 27n;
-    return BigInt.asUintN(64, state * 0x2545f4914f6cdd1dn);
-  };
-  const bytes = (length: number) => {
-    const out = new Uint8Array(length);
-    for (let i = 0; i < length; i += 8) {
-      let word = next();
-      for (let j = i; j < Math.min(i + 8, length); j++, word >>= 8n) out[j] = Number(word & 0xffn);
-    }
-    return out;
-  };
-  return { bytes, below: (limit) => toBig(bytes(Math.ceil(limit.toString(2).length / 8) + 8)) % limit };
+/** A number in [0, limit). */
+export function randomBelow(random: Seeded, limit: bigint): bigint {
+  return toBig(random.bytes(Math.ceil(limit.toString(2).length / 8) + 8)) % limit;
+}
+
+/** Scalars at the borders of every method: small ones, around the window and half the order, and just below the order. */
+export function edgeScalars({ n }: CurveModel): bigint[] {
+  const small = [1n, 2n, 3n, 4n, 5n, 6n, 15n, 16n, 17n, 30n, 31n, 32n, 33n, 34n, 38n, 58n, 62n, 63n, 64n, 65n];
+  const middle = [(n - 3n) / 2n, (n - 1n) / 2n, (n + 1n) / 2n, (n + 3n) / 2n];
+  return [...small, ...middle, ...small.map((k) => n - k)];
 }
