@@ -30,10 +30,11 @@ function startSocket(...words: string[]) {
   return program;
 }
 
+/** Connects as soon as somebody listens. */
 async function connect(name: string): Promise<RawClient> {
-  const file = path.join(dir, name);
-  await until(`${name}`, () => fs.existsSync(file));
-  const client = await RawClient.connect(file);
+  const client = await until(`somebody to listen on ${name}`, () =>
+    RawClient.connect(path.join(dir, name)).catch(() => undefined),
+  );
   cleanups.push(async () => void client.socket.destroy());
   return client;
 }
