@@ -1,7 +1,7 @@
 // Camellia (RFC 3713) in constant time: the S-boxes are computed as gf256.ts says, eight bytes at a time.
 //
 // Blocks, subkeys and the halves D1, D2 are u64 in memory order: the leftmost byte of the specification is the lowest.
-import { combine, half, highNibbles, linear, lowNibbles, scaledInverse } from "./gf256";
+import { linear, substitute } from "./gf256";
 
 /** Bytes of a key schedule: up to 34 subkeys in order of use (u64), then how many there are (u32). */
 export const CAMELLIA_SCHEDULE_SIZE: u32 = 280;
@@ -185,11 +185,7 @@ function roundFunction(x: u64): u64 {
   // Bytes 1 to 8 go through s1, s2, s3, s4, s2, s3, s4, s1; s4 rotates its input, s2 and s3 their output.
   let v = rotateBytes(i64x2.splat(x), 1, i64x2.splat(0x00ff0000ff000000));
   v = v128.xor(linear(IN_LO, IN_HI, v), i8x16.splat(IN_CONSTANT));
-  const i = highNibbles(v);
-  const k = lowNibbles(v);
-  const j = v128.xor(i, k);
-  const ak = scaledInverse(k);
-  v = v128.xor(combine(OUT_U, half(i, ak, j), OUT_T, half(j, ak, i)), i8x16.splat(OUT_CONSTANT));
+  v = v128.xor(substitute(OUT_U, OUT_T, v), i8x16.splat(OUT_CONSTANT));
   v = rotateBytes(v, 1, i64x2.splat(0x000000ff0000ff00));
   v = rotateBytes(v, 7, i64x2.splat(0x0000ff0000ff0000));
   return mixBytes(v);

@@ -4,10 +4,11 @@
 //   HASH_STATE_CHAIN   chaining value: 5 u32 (SHA-1), 8 u32 (SHA-256), 8 u64 (SHA-384/512), 25 u64 (SHA-3), native order
 //   HASH_STATE_TOTAL   u64, bytes hashed so far
 //   HASH_STATE_BUFFER  the last `total mod block size` bytes, not yet compressed (SHA-3 absorbs them at once instead)
+import { sha1Blocks } from "./generated/sha1";
+import { sha256Blocks } from "./generated/sha256";
+import { sha512Blocks } from "./generated/sha512";
+import { sha1Init, sha256Init, sha384Init, sha512Init } from "./sha-init";
 import { sha3Absorb, sha3Final } from "./sha3";
-import { sha1Blocks, sha1Init, sha1Wipe } from "./sha1";
-import { sha256Blocks, sha256Init } from "./sha256";
-import { sha384Init, sha512Blocks, sha512Init } from "./sha512";
 
 export const HASH_SHA1: u32 = 0;
 export const HASH_SHA256: u32 = 1;
@@ -128,6 +129,5 @@ function digest(h: u32, state: usize, out: usize): void {
     for (let i: u32 = 0; i < size; i += 8) store<u64>(out + i, bswap<u64>(load<u64>(state + i)));
   } else {
     for (let i: u32 = 0; i < size; i += 4) store<u32>(out + i, bswap<u32>(load<u32>(state + i)));
-    if (h == HASH_SHA1) sha1Wipe();
   }
 }

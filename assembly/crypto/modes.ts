@@ -5,7 +5,8 @@
 // the last ciphertext block (CBC, CFB), the last output block (OFB), the next counter (CTR). CFB, OFB and CTR take any length;
 // after a CFB call that ended within a block, `iv` is the partial ciphertext followed by unused key stream, as OpenSSL (and
 // so libtpms) leaves it. ECB and CBC need whole blocks, which the caller checks.
-import { aesBeginDecrypt, aesDecrypt, aesEncrypt, aesEndDecrypt, aesExpandKey } from "./aes";
+import { aesCfbEncrypt, aesEncrypt, aesExpandKey } from "./aes";
+import { aesBeginDecrypt, aesDecrypt, aesEndDecrypt } from "./aes-decrypt";
 import { camelliaDecrypt, camelliaEncrypt, camelliaExpandKey } from "./camellia";
 import { TDES_SCHEDULE_SIZE, tdesDecrypt, tdesEncrypt, tdesExpandKey } from "./tdes";
 
@@ -60,15 +61,19 @@ function endDecrypt(c: u32): void {
   if (c == CIPHER_AES) aesEndDecrypt();
 }
 
-/** out = a ^ b over `length` bytes. */
+/** out = a ^ b for a block of 8 or 16 bytes, or any shorter end of the data. */
+@inline
 function xorBytes(a: usize, b: usize, out: usize, length: u32): void {
-  let i: u32 = 0;
-  for (; i + 8 <= length; i += 8) store<u64>(out + i, load<u64>(a + i) ^ load<u64>(b + i));
-  for (; i < length; i++) store<u8>(out + i, load<u8>(a + i) ^ load<u8>(b + i));
+  if (length == 16) v128.store(out, v128.xor(v128.load(a), v128.load(b)));
+  else if (length == 8) store<u64>(out, load<u64>(a) ^ load<u64>(b));
+  else for (let i: u32 = 0; i < length; i++) store<u8>(out + i, load<u8>(a + i) ^ load<u8>(b + i));
 }
 
-function copyBlock(to: usize, from: usize, length: u32): void {
-  for (let i: u32 = 0; i < length; i += 8) store<u64>(to + i, load<u64>(from + i));
+/** Copies a block of 8 or 16 bytes. */
+@inline
+function copyBlock(to: usize, from: usize, size: u32): void {
+  if (size == 16) v128.store(to, v128.load(from));
+  else store<u64>(to, load<u64>(from));
 }
 
 export function ecbEncrypt(c: u32, schedule: usize, input: usize, out: usize, length: u32): void {
@@ -106,23 +111,38 @@ export function cbcDecrypt(c: u32, schedule: usize, iv: usize, input: usize, out
 
 export function cfbEncrypt(c: u32, schedule: usize, iv: usize, input: usize, out: usize, length: u32): void {
   const size = cipherBlockSize(c);
-  for (let at: u32 = 0; at < length; at += size) {
-    const taken = min(size, length - at);
-    cipherEncryptBlock(c, schedule, iv, iv);
-    xorBytes(iv, input + at, iv, taken);
-    if (taken == size) copyBlock(out + at, iv, size);
-    else memory.copy(out + at, iv, taken);
+  const rest = length % size;
+  const whole = length - rest;
+  if (c == CIPHER_AES) aesCfbEncrypt(schedule, iv, input, out, whole);
+  else {
+    for (let at: u32 = 0; at < whole; at += size) {
+      cipherEncryptBlock(c, schedule, iv, iv);
+      xorBytes(iv, input + at, iv, size);
+      copyBlock(out + at, iv, size);
+    }
   }
+  if (rest == 0) return;
+  cipherEncryptBlock(c, schedule, iv, iv);
+  xorBytes(iv, input + whole, iv, rest);
+  memory.copy(out + whole, iv, rest);
 }
 
 export function cfbDecrypt(c: u32, schedule: usize, iv: usize, input: usize, out: usize, length: u32): void {
   const size = cipherBlockSize(c);
-  for (let at: u32 = 0; at < length; at += size) {
-    const taken = min(size, length - at);
+  for (; length >= size; length -= size) {
     cipherEncryptBlock(c, schedule, iv, BLOCK);
-    copyBlock(iv, BLOCK, size);
-    memory.copy(iv, input + at, taken);
-    xorBytes(BLOCK, iv, out + at, taken);
+    copyBlock(iv, input, size);
+    xorBytes(BLOCK, iv, out, size);
+    input += size;
+    out += size;
+  }
+  if (length != 0) {
+    cipherEncryptBlock(c, schedule, iv, iv);
+    for (let i: u32 = 0; i < length; i++) {
+      const byte = load<u8>(input + i);
+      store<u8>(out + i, byte ^ load<u8>(iv + i));
+      store<u8>(iv + i, byte);
+    }
   }
   memory.fill(BLOCK, 0, MAX_CIPHER_BLOCK_SIZE);
 }
@@ -148,8 +168,11 @@ export function ctr(c: u32, schedule: usize, iv: usize, input: usize, out: usize
 }
 
 /** Adds one to the big-endian number of `size` (8 or 16) bytes at `counter`. */
+@inline
 function increment(counter: usize, size: u32): void {
   const low = bswap<u64>(load<u64>(counter + size - 8)) + 1;
-  store<u64>(counter + size - 8, bswap<u64>(low));
-  if (size == 16) store<u64>(counter, bswap<u64>(bswap<u64>(load<u64>(counter)) + u64(low == 0)));
+  if (size == 16) {
+    const high = bswap<u64>(load<u64>(counter)) + u64(low == 0);
+    v128.store(counter, i64x2.replace_lane(i64x2.splat(bswap<u64>(high)), 1, bswap<u64>(low)));
+  } else store<u64>(counter, bswap<u64>(low));
 }

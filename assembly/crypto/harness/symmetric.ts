@@ -10,6 +10,7 @@ export * from "../hmac";
 export * from "../kdf";
 export * from "../sha3";
 export * from "../aes";
+export * from "../aes-decrypt";
 export * from "../modes";
 export * from "../rand";
 export * from "../selftest-symmetric";
