@@ -2,7 +2,8 @@
 //
 // Node has no public call to receive a descriptor. Its own pipe handle, in the mode that child processes use, reads with recvmsg() and keeps
 // what came in `pendingHandle`: such a handle is opened on the accepted socket's descriptor. This name and `_handle` are Node's
-// internals, the same in 20 to 26.
+// internals, the same in 20 to 26. What they cannot bear is a descriptor that is neither pipe nor socket (a file, a device): Node ends the
+// process on that. A control client can do so by CMD_SHUTDOWN just as well, and nothing that was stored is lost.
 //
 // The same `_handle` gives a socket that reads into one buffer for its whole life instead of a new one for every read. Where there is none
 // (Deno, Bun) the socket is used as it is.
@@ -14,6 +15,8 @@ import type { Connection, ConnectionHandler, Endpoint, Listener, Transport } fro
 /** The parts of Node's stream handles (TCP and Pipe) used here. */
 interface StreamHandle {
   readonly fd: number;
+  /** Missing on what is no stream. */
+  readStart?(): number;
   close(callback?: () => void): void;
 }
 interface IpcHandle extends StreamHandle {
@@ -196,6 +199,9 @@ class SocketConnection implements Connection {
     const handle = this.#ipc?.pendingHandle;
     if (!handle) return undefined;
     this.#ipc!.pendingHandle = null;
-    return connectionOf(handle);
+    if (handle.readStart) return connectionOf(handle);
+    // A datagram socket is no byte stream.
+    handle.close();
+    return undefined;
   }
 }
