@@ -73,5 +73,5 @@ test("setprimarypolicy lets a policy session stand for the owner", async () => {
   await tools()("policycommandcode", "-S", "other", "TPM2_CC_NV_UndefineSpace");
   expect(
     await tools().fails("nvdefine", "0x1500002", "-C", "o", "-P", "session:other", "-s", "8", "-a", ATTRIBUTES),
-  ).toMatch(/0x9A4/);
+  ).toMatch(/0x99D/);
 });
