@@ -1,5 +1,5 @@
 // The WebAssembly module of the hardware interfaces: its exports and imports (docs/frontends.md), and where it is found.
-import { readFileSync } from "node:fs";
+import { readWasm } from "../platform/assets.ts";
 
 /** What an instance of frontend.wasm offers. Sizes and offsets are bytes; see docs/frontends.md for the meaning. */
 export interface FrontendExports {
@@ -46,10 +46,10 @@ export const FRONTEND_ABI_VERSION = 1;
 
 let compiled: WebAssembly.Module | undefined;
 
-/** The module, compiled once: from `bytes`, or from the file beside the package when none are given. */
+/** The module, compiled once: from `bytes`, or from the package's file when none are given. */
 export function frontendModule(bytes?: BufferSource): WebAssembly.Module {
   if (bytes) return new WebAssembly.Module(bytes);
-  compiled ??= new WebAssembly.Module(readFileSync(new URL("../../dist/wasm/frontend.wasm", import.meta.url)));
+  compiled ??= new WebAssembly.Module(readWasm("frontend.wasm"));
   return compiled;
 }
 
