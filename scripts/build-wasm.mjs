@@ -27,14 +27,28 @@ export const targets = {
     out: "build/test/crypto-symmetric.wasm",
     roots: ["assembly/crypto"],
   },
-  "crypto-rsa": { entry: "assembly/crypto/harness/rsa.ts", out: "build/test/crypto-rsa.wasm", roots: ["assembly/crypto"] },
+  "crypto-symmetric-fma": {
+    entry: "assembly/crypto/harness/symmetric.ts",
+    out: "build/test/crypto-symmetric-fma.wasm",
+    roots: ["assembly/crypto"],
+    options: RELAXED,
+  },
+  "crypto-rsa": {
+    entry: "assembly/crypto/harness/rsa.ts",
+    out: "build/test/crypto-rsa.wasm",
+    roots: ["assembly/crypto"],
+  },
   "crypto-rsa-fma": {
     entry: "assembly/crypto/harness/rsa.ts",
     out: "build/test/crypto-rsa-fma.wasm",
     roots: ["assembly/crypto"],
     options: RELAXED,
   },
-  "crypto-ecc": { entry: "assembly/crypto/harness/ecc.ts", out: "build/test/crypto-ecc.wasm", roots: ["assembly/crypto"] },
+  "crypto-ecc": {
+    entry: "assembly/crypto/harness/ecc.ts",
+    out: "build/test/crypto-ecc.wasm",
+    roots: ["assembly/crypto"],
+  },
 };
 
 function filesUnder(folder) {
@@ -56,7 +70,12 @@ function digestOf(target) {
     "assembly/abort.ts",
     ...target.roots.flatMap((folder) => filesUnder(path.join(root, folder)).map((f) => path.relative(root, f))),
   ];
-  for (const file of files) hash.update(file).update("\0").update(readFileSync(path.join(root, file))).update("\0");
+  for (const file of files)
+    hash
+      .update(file)
+      .update("\0")
+      .update(readFileSync(path.join(root, file)))
+      .update("\0");
   return hash.digest("hex");
 }
 
@@ -85,7 +104,9 @@ async function build(name) {
 
 /** Builds the named targets (all whose entry exists, when none is named). */
 export async function buildWasm(names) {
-  const wanted = names?.length ? names : Object.keys(targets).filter((n) => existsSync(path.join(root, targets[n].entry)));
+  const wanted = names?.length
+    ? names
+    : Object.keys(targets).filter((n) => existsSync(path.join(root, targets[n].entry)));
   for (const name of wanted) {
     if (!targets[name]) throw new Error(`no target '${name}': ${Object.keys(targets).join(", ")}`);
     await build(name);

@@ -2,6 +2,7 @@
 // module itself never touches, and copies bytes in and out.
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { setFlagsFromString } from "node:v8";
 
 /** What a call accepts: u32 and pointers as numbers, u64 as bigint, bytes copied to scratch and passed as a pointer. */
 export type Argument = number | bigint | Uint8Array;
@@ -104,4 +105,16 @@ export class WasmHarness {
 /** A fresh instance of a test build. */
 export function loadHarness(target: string): WasmHarness {
   return new WasmHarness(readTestModule(target));
+}
+
+/**
+ * Reads the module of a target that needs relaxed SIMD, which Node 20 has behind a flag. Undefined where the runtime
+ * cannot run it, which must not happen in Node.
+ */
+export function readRelaxedModule(target: string): Uint8Array<ArrayBuffer> | undefined {
+  const module = readTestModule(target);
+  if (!WebAssembly.validate(module)) setFlagsFromString("--experimental-wasm-relaxed-simd");
+  if (WebAssembly.validate(module)) return module;
+  if (!("bun" in process.versions) && !("deno" in process.versions)) throw new Error(`${target} must run in Node`);
+  return undefined;
 }
