@@ -22,6 +22,7 @@ export {
 } from "../ec-curve";
 export * from "../ec-encrypt";
 export * from "../ec-exchange";
+export * from "../ec-selftest";
 export * from "../ecdaa";
 export * from "../ecdsa";
 export { scalarAdd, scalarMul, scalarMulAdd, scalarNegate, scalarReduce } from "../ec-scalar";
