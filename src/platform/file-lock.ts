@@ -5,7 +5,10 @@
 // the descriptor, sets the lock and ends leaves it with us until we close the descriptor or die. perl (part of every Debian and
 // Red Hat base system), util-linux' flock from 2.41 and python3 can be that helper.
 //
-// Without any helper two things remain: an abstract UNIX socket named after the file keeps other processes of this
+// Without any helper, Node from 22.13 on can lock by SQLite, which it has built in: an exclusive transaction on the (empty) lock file
+// is a record lock. That kind of lock is lost when the process closes any descriptor of the file, so no second one is ever opened.
+//
+// Without that too, two things remain: an abstract UNIX socket named after the file keeps other processes of this
 // program out (within one network namespace), and /proc/locks shows whether a foreign process holds a lock at the moment of
 // locking. A foreign swtpm that starts *later* is not kept out then; `FileLock.foreignSafe` says which of the two was taken.
 //
@@ -22,7 +25,7 @@ export interface FileLock {
 
 const F_OFD_SETLK = 37;
 /** struct flock {l_type F_WRLCK, l_whence SEEK_SET, l_start 0, l_len 0: to the end, l_pid 0} of 64-bit Linux. */
-const HELPERS: readonly (readonly [command: string, ...args: string[]])[] = [
+const HELPERS: NonNullable<LockMeans["helpers"]> = [
   [
     "perl",
     "-e",
@@ -44,33 +47,35 @@ const HELPER_TIME_LIMIT_MS = 5_000;
 const O_EXLOCK_BSD = 0x20;
 const O_EXLOCK_WINDOWS = 0x1000_0000;
 
+/** What may be used on Linux; tests leave some out. */
+export interface LockMeans {
+  readonly helpers?: readonly (readonly [command: string, ...args: string[]])[];
+  readonly sqlite?: boolean;
+}
+
 /**
  * Creates the file if it is missing and locks it.
  *
- * @param helpers for tests: the helper programs to try on Linux.
  * @returns undefined when another holds the lock.
  * @throws the system's error when the file cannot be opened or created.
  */
-export function lockFile(path: string, helpers: typeof HELPERS = HELPERS): FileLock | undefined {
+export function lockFile(path: string, means: LockMeans = {}): FileLock | undefined {
   const { O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = fs.constants;
   if (process.platform === "win32") return lockByOpen(path, O_RDWR | O_CREAT | O_EXLOCK_WINDOWS);
   if (process.platform !== "linux") return lockByOpen(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_EXLOCK_BSD);
 
+  const known = fs.statSync(path, { throwIfNoEntry: false, bigint: true });
+  if (known && heldBySqlite.has(keyOf(known))) return undefined;
   const fd = fs.openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0o660);
-  const outcome = lockByHelper(fd, helpers);
-  if (outcome === "locked") return { foreignSafe: true, release: once(() => fs.closeSync(fd)) };
-  const guard = outcome === "unavailable" && !lockedByAnother(fd) ? bindGuard(fd) : undefined;
-  if (!guard) {
-    fs.closeSync(fd);
-    return undefined;
-  }
-  return {
-    foreignSafe: false,
-    release: once(() => {
-      guard.close();
+  switch (lockByHelper(fd, means.helpers ?? HELPERS)) {
+    case "locked":
+      return { foreignSafe: true, release: once(() => fs.closeSync(fd)) };
+    case "busy":
       fs.closeSync(fd);
-    }),
-  };
+      return undefined;
+    case "unavailable":
+      return (means.sqlite ?? true) && sqlite() ? lockBySqlite(path, fd) : lockByGuard(fd);
+  }
 }
 
 function once(action: () => void): () => void {
@@ -104,6 +109,67 @@ function lockByHelper(fd: number, helpers: typeof HELPERS): "locked" | "busy" | 
     if (status === 1) return "busy";
   }
   return "unavailable";
+}
+
+/** The part of node:sqlite used here. */
+interface Sqlite {
+  readonly DatabaseSync: new (path: string) => { exec(sql: string): void; close(): void };
+}
+
+/** The files that this process holds by SQLite, by device and inode. */
+const heldBySqlite = new Set<string>();
+
+function keyOf({ dev, ino }: fs.BigIntStats): string {
+  return `${dev}:${ino}`;
+}
+
+/** SQLite, where the runtime has it. Its being experimental in some versions is nothing a user needs to be told. */
+function sqlite(): Sqlite | undefined {
+  const { getBuiltinModule } = process as { getBuiltinModule?: (name: string) => unknown };
+  const { emitWarning } = process;
+  process.emitWarning = () => {};
+  try {
+    return getBuiltinModule?.("node:sqlite") as Sqlite | undefined;
+  } catch {
+    return undefined;
+  } finally {
+    process.emitWarning = emitWarning;
+  }
+}
+
+function lockBySqlite(path: string, fd: number): FileLock | undefined {
+  const key = keyOf(fs.fstatSync(fd, { bigint: true }));
+  fs.closeSync(fd);
+  const database = new (sqlite()!.DatabaseSync)(path);
+  try {
+    database.exec("PRAGMA journal_mode=MEMORY; BEGIN EXCLUSIVE");
+  } catch {
+    database.close();
+    return undefined;
+  }
+  heldBySqlite.add(key);
+  return {
+    foreignSafe: true,
+    release: once(() => {
+      heldBySqlite.delete(key);
+      database.close();
+    }),
+  };
+}
+
+function lockByGuard(fd: number): FileLock | undefined {
+  const guard = lockedByAnother(fd) ? undefined : bindGuard(fd);
+  if (!guard) {
+    fs.closeSync(fd);
+    return undefined;
+  }
+  return {
+    foreignSafe: false,
+    release: once(() => {
+      guard.close();
+      fs.closeSync(fd);
+    }),
+  };
 }
 
 /** Whether /proc/locks shows a write lock on the open file. Where there is no /proc nothing can be said. */

@@ -281,11 +281,28 @@ describe("the lock", () => {
 
   test("is exclusive without any helper program too", () => {
     const file = path.join(dir, ".lock");
-    const first = lockFile(file, []);
+    const first = lockFile(file, { helpers: [], sqlite: false });
     expect(first?.foreignSafe).toBe(false);
-    expect(lockFile(file, [])).toBeUndefined();
+    expect(lockFile(file, { helpers: [], sqlite: false })).toBeUndefined();
     first?.release();
-    const again = lockFile(file, []);
+    const again = lockFile(file, { helpers: [], sqlite: false });
+    expect(again).toBeDefined();
+    again?.release();
+  });
+
+  test("is exclusive by SQLite where the runtime has it, and seen by those who look", () => {
+    const file = path.join(dir, ".lock");
+    const first = lockFile(file, { helpers: [] });
+    const hasSqlite =
+      (process as { getBuiltinModule?: (name: string) => unknown }).getBuiltinModule?.("node:sqlite") !== undefined;
+    expect(first?.foreignSafe).toBe(hasSqlite);
+    // A lock of the last resort is seen by those only who have no better means either.
+    if (hasSqlite) expect(lockFile(file)).toBeUndefined();
+    expect(lockFile(file, { helpers: [] })).toBeUndefined();
+    expect(lockFile(file, { helpers: [], sqlite: false })).toBeUndefined();
+    expect(fs.readdirSync(dir)).toEqual([".lock"]);
+    first?.release();
+    const again = lockFile(file, { helpers: [] });
     expect(again).toBeDefined();
     again?.release();
   });
@@ -294,7 +311,7 @@ describe("the lock", () => {
     const file = path.join(dir, ".lock");
     const first = lockFile(file);
     expect(first?.foreignSafe).toBe(true);
-    expect(lockFile(file, [])).toBeUndefined();
+    expect(lockFile(file, { helpers: [], sqlite: false })).toBeUndefined();
     first?.release();
   });
 
