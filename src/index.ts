@@ -1,4 +1,5 @@
-// The package: a TPM in this process, the parts it is made of, and the parts that go around one.
+// The package: a TPM in this process, and what one is made of. Commands and responses as values are in wtpm/codec, a typed client
+// in wtpm/client, the devices that guests see in wtpm/frontend, what firmware tells about them in wtpm/firmware.
 
 export {
   type Awaitable,
@@ -11,13 +12,8 @@ export {
   type TpmFamily,
 } from "./backend/backend.ts";
 export { connectEmulator, type EmulatorAddress, EmulatorBackend, type EmulatorOptions } from "./backend/emulator.ts";
-export * as codec from "./codec/index.ts";
-export { type Entity, TpmClient, TpmError, type Transport } from "./codec/client.ts";
-export { AuthSession } from "./codec/session.ts";
-export { createEngineBackend, type EngineBackendOptions } from "./engine/engine-backend.ts";
 export type { EngineHost } from "./engine/engine.ts";
-export * as firmware from "./firmware/index.ts";
-export * as frontend from "./frontend/index.ts";
+export { createEngineBackend, type EngineBackendOptions } from "./engine/engine-backend.ts";
 export { DirStore, type DirStoreOptions } from "./state/dir-store.ts";
 export { MemoryStore } from "./state/memory-store.ts";
 export { type Generation, type StateBlobs, StateError, type StateErrorKind, type StateStore } from "./state/store.ts";
