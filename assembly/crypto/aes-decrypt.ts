@@ -1,6 +1,7 @@
 // AES decryption (FIPS 197, 5.3.5, the equivalent inverse cipher) in constant time, as aes.ts does encryption.
 import { AES_ROUNDS } from "./aes";
 import { inverseShiftRows, rows1, rows2, rows3, transpose } from "./aes-state";
+import { wipe } from "./ct";
 import { combine, half, highNibbles, INVERSE, INVERSE_A, linear, look, NIBBLES, substitute } from "./gf256";
 
 /** From the form (i, k) of the schedule's round keys to plain bytes, by k and i. */
@@ -86,7 +87,7 @@ export function aesBeginDecrypt(schedule: usize): void {
 
 /** Wipes what aesBeginDecrypt prepared. */
 export function aesEndDecrypt(): void {
-  memory.fill(DECRYPT_KEYS, 0, 240);
+  wipe(DECRYPT_KEYS, 240);
 }
 
 /** Every byte times two. */

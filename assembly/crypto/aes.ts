@@ -4,6 +4,7 @@
 // keys. What counts for speed is the number of instructions a round has in a row, not how many it has beside each other:
 // hence tables for three times SubBytes, and a CFB that stays in that form from block to block.
 import { rows1, rows2, rows3, shiftRows, transpose } from "./aes-state";
+import { wipe } from "./ct";
 import { combine, half, highNibbles, INVERSE, INVERSE_A, linear, look, NIBBLES, substitute } from "./gf256";
 
 /** Bytes of a key schedule: up to 15 round keys in the form above, then the number of rounds (u32). */
@@ -74,7 +75,7 @@ export function aesExpandKey(key: usize, keyBits: u32, schedule: usize): void {
     v128.store(schedule + at, linear(ENC_IN_LO, ENC_IN_HI, roundKey));
   }
   v128.store(schedule + 16 * rounds, v128.xor(transpose(v128.load(WORDS + 16 * rounds)), constant));
-  memory.fill(WORDS, 0, 240);
+  wipe(WORDS, 240);
 }
 
 /** FIPS 197, 5.2. */

@@ -1,6 +1,7 @@
 // Camellia (RFC 3713) in constant time: the S-boxes are computed as gf256.ts says, eight bytes at a time.
 //
 // Blocks, subkeys and the halves D1, D2 are u64 in memory order: the leftmost byte of the specification is the lowest.
+import { wipe } from "./ct";
 import { linear, substitute } from "./gf256";
 
 /** Bytes of a key schedule: up to 34 subkeys in order of use (u64), then how many there are (u32). */
@@ -255,7 +256,7 @@ export function camelliaExpandKey(key: usize, keyBits: u32, schedule: usize): vo
     store<u64>(schedule + 8 * i, rotatedHalf(load<u8>(order + 2 * i), load<u8>(order + 2 * i, 1), i & 1));
   }
   store<u32>(schedule, count, SUBKEYS);
-  memory.fill(MATERIAL, 0, 64);
+  wipe(MATERIAL, 64);
 }
 
 function keep(at: u8, first: u64, second: u64): void {

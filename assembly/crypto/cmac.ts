@@ -7,6 +7,7 @@
 //   CMAC_CONSTANT  u32, R of the subkeys: 0x87 for blocks of 16 bytes, 0x1B for 8
 //   CMAC_SCHEDULE  the expanded key
 // libtpms uses 0x87 for TDES as well; a caller that wants its result overwrites CMAC_CONSTANT after cmacInit.
+import { wipe } from "./ct";
 import { CIPHER_SCHEDULE_SIZE, cipherBlockSize, cipherEncryptBlock, cipherExpandKey } from "./modes";
 
 export const CMAC_BLOCK: usize = 0;
@@ -20,7 +21,7 @@ const SUBKEY: usize = memory.data(16, 16);
 
 /** Starts a CMAC with cipher `c` and a key of `keyBits` bits. */
 export function cmacInit(c: u32, state: usize, key: usize, keyBits: u32): void {
-  memory.fill(state, 0, <u32>CMAC_SCHEDULE);
+  wipe(state, <u32>CMAC_SCHEDULE);
   store<u32>(state, c, CMAC_CIPHER);
   store<u32>(state, cipherBlockSize(c) == 16 ? 0x87 : 0x1b, CMAC_CONSTANT);
   cipherExpandKey(c, key, keyBits, state + CMAC_SCHEDULE);
@@ -59,7 +60,7 @@ export function cmacFinal(state: usize, out: usize): void {
   cipherEncryptBlock(c, state + CMAC_SCHEDULE, state, state);
   memory.copy(out, state, blockSize);
   v128.store(SUBKEY, i64x2.splat(0));
-  memory.fill(state, 0, CMAC_STATE_SIZE);
+  wipe(state, CMAC_STATE_SIZE);
 }
 
 /** The CMAC of `length` bytes at `data`, in the scratch record `state`, to `out`. */

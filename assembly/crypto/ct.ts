@@ -11,7 +11,8 @@ export function ctEqual(a: usize, b: usize, length: u32): u32 {
   return ((difference - 1) >> 31) * 0xffffffff;
 }
 
-/** Overwrites a secret that is no longer needed. */
+/** Overwrites `length` bytes that are no longer needed with zeros. */
+@inline
 export function wipe(at: usize, length: u32): void {
   memory.fill(at, 0, length);
 }

@@ -3,19 +3,20 @@
 // A generator is a record of DRBG_STATE_SIZE bytes:
 //   DRBG_RESEED_COUNTER     u64, 1 after a (re)seed, one more after each request
 //   DRBG_STATE_MAGIC        u32, DRBG_MAGIC
+//   DRBG_SEED_COMPAT_LEVEL  u32, how primes are made from this state (0: before libtpms 0.8, 1: now); kept for the caller
 //   DRBG_SEED               32 bytes Key, 16 bytes V
 //   DRBG_LAST_VALUE         16 bytes, the last block made while the continuous test is on
-//   DRBG_SEED_COMPAT_LEVEL  u32, how primes are made from this state (0: before libtpms 0.8, 1: now); kept for the caller
 //   DRBG_CONTINUOUS_TEST    u32, not 0: two equal blocks in succession are a failure (profile attribute drbg-continous-test)
 // All but the last field enter the state format.
 import { AES_SCHEDULE_SIZE, aesEncrypt, aesExpandKey } from "./aes";
-import { ctEqual } from "./ct";
+import { increment16 } from "./counter";
+import { ctEqual, wipe } from "./ct";
 
 export const DRBG_RESEED_COUNTER: usize = 0;
 export const DRBG_STATE_MAGIC: usize = 8;
-export const DRBG_SEED: usize = 12;
-export const DRBG_LAST_VALUE: usize = 60;
-export const DRBG_SEED_COMPAT_LEVEL: usize = 76;
+export const DRBG_SEED_COMPAT_LEVEL: usize = 12;
+export const DRBG_SEED: usize = 16;
+export const DRBG_LAST_VALUE: usize = 64;
 export const DRBG_CONTINUOUS_TEST: usize = 80;
 export const DRBG_STATE_SIZE: u32 = 88;
 
@@ -89,7 +90,7 @@ export function drbgInstantiateSeeded(
  */
 export function drbgReseed(state: usize, entropy: usize, additional: usize, length: u32): u32 {
   if (length != 0) drbgDerivationFunction(additional, length, MATERIAL);
-  else memory.fill(MATERIAL, 0, DRBG_SEED_SIZE);
+  else wipe(MATERIAL, DRBG_SEED_SIZE);
   xorSeed(MATERIAL, entropy);
   return reseedFromMaterial(state);
 }
@@ -120,7 +121,7 @@ export function drbgGenerate(state: usize, out: usize, length: u32): u32 {
   aesExpandKey(state + DRBG_SEED, KEY_BITS, SCHEDULE);
   let good = encryptCounter(state, out, length);
   good &= update(state);
-  memory.fill(SCHEDULE, 0, AES_SCHEDULE_SIZE);
+  wipe(SCHEDULE, AES_SCHEDULE_SIZE);
   store<u64>(state, load<u64>(state, DRBG_RESEED_COUNTER) + 1, DRBG_RESEED_COUNTER);
   return good;
 }
@@ -137,7 +138,7 @@ export function drbgDerivationFunction(data: usize, length: u32, out: usize): vo
 }
 
 function clear(state: usize): void {
-  memory.fill(state, 0, DRBG_STATE_SIZE);
+  wipe(state, DRBG_STATE_SIZE);
   store<u32>(state, DRBG_MAGIC, DRBG_STATE_MAGIC);
   store<u32>(state, 1, DRBG_SEED_COMPAT_LEVEL);
 }
@@ -146,9 +147,9 @@ function clear(state: usize): void {
 function reseedFromMaterial(state: usize): u32 {
   aesExpandKey(state + DRBG_SEED, KEY_BITS, SCHEDULE);
   const good = update(state);
-  memory.fill(SCHEDULE, 0, AES_SCHEDULE_SIZE);
+  wipe(SCHEDULE, AES_SCHEDULE_SIZE);
   xorSeed(state + DRBG_SEED, MATERIAL);
-  memory.fill(MATERIAL, 0, DRBG_SEED_SIZE);
+  wipe(MATERIAL, DRBG_SEED_SIZE);
   store<u64>(state, 1, DRBG_RESEED_COUNTER);
   return good;
 }
@@ -164,9 +165,7 @@ function encryptCounter(state: usize, out: usize, length: u32): u32 {
   const tested = load<u32>(state, DRBG_CONTINUOUS_TEST) != 0;
   let good: u32 = 1;
   while (length > 0) {
-    const low = bswap<u64>(load<u64>(v, 8)) + 1;
-    store<u64>(v, bswap<u64>(low), 8);
-    store<u64>(v, bswap<u64>(bswap<u64>(load<u64>(v)) + u64(low == 0)));
+    increment16(v);
     aesEncrypt(SCHEDULE, v, BLOCK);
     if (tested) {
       good &= ~ctEqual(BLOCK, state + DRBG_LAST_VALUE, BLOCK_SIZE);
@@ -178,7 +177,7 @@ function encryptCounter(state: usize, out: usize, length: u32): u32 {
     out += taken;
     length -= taken;
   }
-  memory.fill(BLOCK, 0, BLOCK_SIZE);
+  wipe(BLOCK, BLOCK_SIZE);
   return good;
 }
 
@@ -191,7 +190,7 @@ function xorSeed(to: usize, from: usize): void {
 /** Starts the derivation function for `length` bytes of input. */
 function dfStart(length: u32): void {
   aesExpandKey(DF_KEY, KEY_BITS, SCHEDULE);
-  memory.fill(DF_CHAINS, 0, DRBG_SEED_SIZE);
+  wipe(DF_CHAINS, DRBG_SEED_SIZE);
   store<u8>(DF_CHAINS, 1, 16 + 3);
   store<u8>(DF_CHAINS, 2, 32 + 3);
   dfCompute();
@@ -216,7 +215,7 @@ function dfEnd(out: usize): void {
   store<u8>(DF_BLOCK + dfFilled, 0x80);
   dfCompute();
   memory.copy(out, DF_CHAINS, DRBG_SEED_SIZE);
-  memory.fill(DF_CHAINS, 0, DRBG_SEED_SIZE);
+  wipe(DF_CHAINS, DRBG_SEED_SIZE);
 }
 
 /** One block into all three chains; the block is empty again afterwards. */

@@ -4,11 +4,12 @@
 //   HASH_STATE_CHAIN   chaining value: 5 u32 (SHA-1), 8 u32 (SHA-256), 8 u64 (SHA-384/512), 25 u64 (SHA-3), native order
 //   HASH_STATE_TOTAL   u64, bytes hashed so far
 //   HASH_STATE_BUFFER  the last `total mod block size` bytes, not yet compressed (SHA-3 absorbs them at once instead)
+import { wipe } from "./ct";
+import { sha1Init, sha256Init, sha384Init, sha512Init } from "./sha-init";
+import { KECCAK_STATE_SIZE, sha3Absorb, sha3Final } from "./sha3";
 import { sha1Blocks } from "./generated/sha1";
 import { sha256Blocks } from "./generated/sha256";
 import { sha512Blocks } from "./generated/sha512";
-import { sha1Init, sha256Init, sha384Init, sha512Init } from "./sha-init";
-import { sha3Absorb, sha3Final } from "./sha3";
 
 export const HASH_SHA1: u32 = 0;
 export const HASH_SHA256: u32 = 1;
@@ -46,11 +47,12 @@ export function hashBlockSize(h: u32): u32 {
 
 /** Starts hash `h` in the HASH_STATE_SIZE bytes at `state`. */
 export function hashInit(h: u32, state: usize): void {
-  memory.fill(state, 0, HASH_STATE_SIZE);
+  store<u64>(state, 0, HASH_STATE_TOTAL);
   if (h == HASH_SHA256) sha256Init(state);
   else if (h == HASH_SHA1) sha1Init(state);
   else if (h == HASH_SHA384) sha384Init(state);
   else if (h == HASH_SHA512) sha512Init(state);
+  else wipe(state, KECCAK_STATE_SIZE);
 }
 
 /** Adds `length` bytes at `data`. */
@@ -88,7 +90,7 @@ export function hashFinal(h: u32, state: usize, out: usize): void {
     pad(h, state);
     digest(h, state, out);
   }
-  memory.fill(state, 0, HASH_STATE_SIZE);
+  wipe(state, HASH_STATE_SIZE);
 }
 
 /** The digest of `length` bytes at `data`, written to `out`. */
@@ -113,11 +115,11 @@ function pad(h: u32, state: usize): void {
   store<u8>(buffer + used, 0x80);
   used++;
   if (used > blockSize - blockSize / 8) {
-    memory.fill(buffer + used, 0, blockSize - used);
+    wipe(buffer + used, blockSize - used);
     compress(h, state, buffer, 1);
     used = 0;
   }
-  memory.fill(buffer + used, 0, blockSize - 8 - used);
+  wipe(buffer + used, blockSize - 8 - used);
   store<u64>(buffer + blockSize - 8, bswap<u64>(total << 3));
   compress(h, state, buffer, 1);
 }

@@ -2,6 +2,7 @@
 //
 // An HMAC in progress is HMAC_STATE_SIZE bytes: a hash state into which the inner padded key has gone, then, at
 // HMAC_STATE_KEY, one hash block with the key already combined with the outer pad (0x5C). That is how libtpms keeps it.
+import { wipe } from "./ct";
 import {
   HASH_STATE_SIZE,
   MAX_BLOCK_SIZE,
@@ -28,7 +29,7 @@ const INNER: usize = memory.data(64, 16);
 export function hmacInit(h: u32, state: usize, key: usize, keyLength: u32): void {
   const blockSize = hashBlockSize(h);
   const block = state + HMAC_STATE_KEY;
-  memory.fill(block, 0, MAX_BLOCK_SIZE);
+  wipe(block, MAX_BLOCK_SIZE);
   if (keyLength > blockSize) hashOnce(h, key, keyLength, block);
   else memory.copy(block, key, keyLength);
   combine(block, blockSize, INNER_PAD);
@@ -49,8 +50,8 @@ export function hmacFinal(h: u32, state: usize, out: usize): void {
   hashUpdate(h, state, state + HMAC_STATE_KEY, hashBlockSize(h));
   hashUpdate(h, state, INNER, hashDigestSize(h));
   hashFinal(h, state, out);
-  memory.fill(state + HMAC_STATE_KEY, 0, MAX_BLOCK_SIZE);
-  memory.fill(INNER, 0, MAX_DIGEST_SIZE);
+  wipe(state + HMAC_STATE_KEY, MAX_BLOCK_SIZE);
+  wipe(INNER, MAX_DIGEST_SIZE);
 }
 
 /** The HMAC of `length` bytes at `data`, written to `out`. */

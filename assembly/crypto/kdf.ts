@@ -1,6 +1,7 @@
 // The key derivation functions of the TPM library specification.
 //
 // All take byte strings as pointer and length; a length of 0 stands for an absent string. Output never overlaps input.
+import { wipe } from "./ct";
 import { MAX_DIGEST_SIZE, hashDigestSize, hashFinal, hashInit, hashUpdate } from "./hash";
 import { hmacFinal, hmacInit, hmacUpdate } from "./hmac";
 
@@ -90,7 +91,7 @@ export function kdfaContinue(
     out += taken;
     length -= taken;
   }
-  memory.fill(BLOCK, 0, MAX_DIGEST_SIZE);
+  wipe(BLOCK, MAX_DIGEST_SIZE);
   return counter;
 }
 
@@ -127,7 +128,7 @@ export function kdfe(
     hashFinal(h, STATE, BLOCK);
     memory.copy(out + done, BLOCK, min(length - done, digestSize));
   }
-  memory.fill(BLOCK, 0, MAX_DIGEST_SIZE);
+  wipe(BLOCK, MAX_DIGEST_SIZE);
   maskFirstByte(out, bits);
   return length;
 }
@@ -170,7 +171,7 @@ export function kdfXorObfuscate(
     hmacFinal(h, STATE, BLOCK);
     xorInto(data + done, BLOCK, min(length - done, digestSize));
   }
-  memory.fill(BLOCK, 0, MAX_DIGEST_SIZE);
+  wipe(BLOCK, MAX_DIGEST_SIZE);
 }
 
 function hashCounterMask(h: u32, seed: usize, seedLength: u32, counter: u32, data: usize, length: u32): void {
@@ -182,7 +183,7 @@ function hashCounterMask(h: u32, seed: usize, seedLength: u32, counter: u32, dat
     hashFinal(h, STATE, BLOCK);
     xorInto(data + done, BLOCK, min(length - done, digestSize));
   }
-  memory.fill(BLOCK, 0, MAX_DIGEST_SIZE);
+  wipe(BLOCK, MAX_DIGEST_SIZE);
 }
 
 function xorInto(data: usize, mask: usize, length: u32): void {

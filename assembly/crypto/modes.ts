@@ -8,6 +8,8 @@
 import { aesCfbEncrypt, aesEncrypt, aesExpandKey } from "./aes";
 import { aesBeginDecrypt, aesDecrypt, aesEndDecrypt } from "./aes-decrypt";
 import { camelliaDecrypt, camelliaEncrypt, camelliaExpandKey } from "./camellia";
+import { increment8, increment16 } from "./counter";
+import { wipe } from "./ct";
 import { TDES_SCHEDULE_SIZE, tdesDecrypt, tdesEncrypt, tdesExpandKey } from "./tdes";
 
 export const CIPHER_AES: u32 = 0;
@@ -144,7 +146,7 @@ export function cfbDecrypt(c: u32, schedule: usize, iv: usize, input: usize, out
       store<u8>(iv + i, byte);
     }
   }
-  memory.fill(BLOCK, 0, MAX_CIPHER_BLOCK_SIZE);
+  wipe(BLOCK, MAX_CIPHER_BLOCK_SIZE);
 }
 
 /** OFB; encryption and decryption are the same. */
@@ -161,18 +163,9 @@ export function ctr(c: u32, schedule: usize, iv: usize, input: usize, out: usize
   const size = cipherBlockSize(c);
   for (let at: u32 = 0; at < length; at += size) {
     cipherEncryptBlock(c, schedule, iv, BLOCK);
-    increment(iv, size);
+    if (size == 16) increment16(iv);
+    else increment8(iv);
     xorBytes(BLOCK, input + at, out + at, min(size, length - at));
   }
-  memory.fill(BLOCK, 0, MAX_CIPHER_BLOCK_SIZE);
-}
-
-/** Adds one to the big-endian number of `size` (8 or 16) bytes at `counter`. */
-@inline
-function increment(counter: usize, size: u32): void {
-  const low = bswap<u64>(load<u64>(counter + size - 8)) + 1;
-  if (size == 16) {
-    const high = bswap<u64>(load<u64>(counter)) + u64(low == 0);
-    v128.store(counter, i64x2.replace_lane(i64x2.splat(bswap<u64>(high)), 1, bswap<u64>(low)));
-  } else store<u64>(counter, bswap<u64>(low));
+  wipe(BLOCK, MAX_CIPHER_BLOCK_SIZE);
 }

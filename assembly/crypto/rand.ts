@@ -8,6 +8,7 @@
 //   KDF_KEY, KDF_LABEL, KDF_CONTEXT   pointer and length (u32 each); the bytes stay the caller's and must stay in place
 //   KDF_RESIDUAL_SIZE  u32, bytes of the last block not yet given
 //   KDF_RESIDUAL       that block, at most MAX_DIGEST_SIZE bytes
+import { wipe } from "./ct";
 import { DRBG_MAGIC, drbgGenerate } from "./drbg";
 import { hashDigestSize } from "./hash";
 import { kdfaContinue } from "./kdf";
@@ -50,7 +51,7 @@ export function kdfInstantiate(
   contextLength: u32,
   limitBits: u32,
 ): void {
-  memory.fill(state, 0, KDF_STATE_SIZE);
+  wipe(state, KDF_STATE_SIZE);
   store<u32>(state, KDF_MAGIC, KDF_STATE_MAGIC);
   store<u32>(state, limitBits, KDF_LIMIT);
   store<u32>(state, h, KDF_HASH);

@@ -1,5 +1,6 @@
 // What TPM 1.2 builds from SHA-1, HMAC and AES (TPM Main Part 1, 13 and 18; Part 3). Secrets, digests and nonces are 20 bytes.
 import { AES_BLOCK_SIZE, AES_SCHEDULE_SIZE, aesEncrypt, aesExpandKey } from "./aes";
+import { wipe } from "./ct";
 import { HASH_SHA1, hashFinal, hashInit, hashUpdate } from "./hash";
 import { hmacFinal, hmacInit, hmacUpdate } from "./hmac";
 
@@ -62,11 +63,11 @@ export function tpm12CounterMode(key: usize, counter: usize, data: usize, length
     data += taken;
     length -= taken;
   }
-  memory.fill(SCHEDULE, 0, AES_SCHEDULE_SIZE);
+  wipe(SCHEDULE, AES_SCHEDULE_SIZE);
 }
 
 /** XORs what is in STREAM over `data` and wipes it. */
 function xorStream(data: usize, length: u32): void {
   for (let i: u32 = 0; i < length; i++) store<u8>(data + i, load<u8>(data + i) ^ load<u8>(STREAM + i));
-  memory.fill(STREAM, 0, 32);
+  wipe(STREAM, 32);
 }
