@@ -124,13 +124,13 @@ export abstract class Device {
 
   async #start(overwriteMemory: () => void, state: Uint8Array | undefined): Promise<void> {
     const port = this.#port;
-    if (this.settlesFirst) await port.settle();
-    const size = await port.queryBufferSize();
-    overwriteMemory();
-    await port.settle();
-    this.wasm.reset(port.family ? VERSION[port.family] : 0, size);
-    if (state) this.#load(state);
     try {
+      if (this.settlesFirst) await port.settle();
+      const size = await port.queryBufferSize();
+      overwriteMemory();
+      await port.settle();
+      this.wasm.reset(port.family ? VERSION[port.family] : 0, size);
+      if (state) this.#load(state);
       await port.startup(this.wasm.bufferSize(), state !== undefined);
     } catch (error) {
       this.wasm.setFailed();
@@ -142,7 +142,6 @@ export abstract class Device {
     const fits = state.length <= this.wasm.stateCapacity();
     if (fits) this.memory.set(state, this.wasm.state());
     if (!fits || !this.wasm.restore(state.length)) {
-      this.wasm.setFailed();
       throw new BackendError("bad-state", `${state.length} bytes that are no state of this device`);
     }
   }
