@@ -17,6 +17,9 @@ const folder = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../as
 const FMA_LIMBS = { 512: 11, 1024: 21, 1536: 31, 2048: 41 };
 const EXT_LIMBS = { 512: 19, 1024: 37, 1536: 56, 2048: 74 };
 
+/** Into how many blocks the rows of a fused square are split, by measurement. */
+const SQUARE_BLOCKS = { 512: 3, 1024: 7, 1536: 4, 2048: 4 };
+
 const add = (a, b) => `i64x2.add(${a}, ${b})`;
 const column = (j) => `v128.load(t, ${16 * j})`;
 const storeColumn = (j, value) => `v128.store(t, ${value}, ${16 * j});`;
@@ -127,7 +130,7 @@ function fmaKernel(bits) {
   for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) products.push(i + j);
   const squares = [];
   const square = [];
-  for (const [first, end] of blocksOf(n, n < 20 ? 2 : 4)) {
+  for (const [first, end] of blocksOf(n, SQUARE_BLOCKS[bits])) {
     for (let i = first; i < end; i++) for (let j = first; j < n; j++) squares.push(i + j);
     square.push(
       "{",

@@ -12,7 +12,7 @@ export const PRIME_LIMIT: u32 = 1 << 18;
 /** Odd primes below PRIME_LIMIT. */
 const PRIMES: u32 = 22999;
 /** Primes handled at once. */
-const GROUP: u32 = 8;
+const GROUP: u32 = 16;
 
 /** Half the distance of each odd prime from the one before it, from 1 on; then zeros. Made at first use. */
 const GAPS: usize = memory.data(23008, 16);
@@ -21,8 +21,11 @@ const FIELD: usize = memory.data(16400, 16);
 /** Positions left to pick from, u16 ascending. At most one in eight is left after the smallest of the sieves. */
 const POSITIONS: usize = memory.data(8192);
 const MAX_POSITIONS: u32 = 4096;
-const GROUP_PRIMES: usize = memory.data(32, 16);
-const GROUP_RESIDUES: usize = memory.data(32, 16);
+const GROUP_PRIMES: usize = memory.data(64, 16);
+const GROUP_RESIDUES: usize = memory.data(64, 16);
+/** The same primes as f64, and their reciprocals. */
+const DIVISORS: usize = memory.data(128, 16);
+const RECIPROCALS: usize = memory.data(128, 16);
 
 /** The next prime to strike with is the one GAPS[nextGap] above `lastPrime`. */
 let nextGap: u32 = 0;
@@ -100,78 +103,56 @@ export function sieveRun(base: usize, words: u32, limit: u32, last: u32, count: 
   return true;
 }
 
-/** GROUP_RESIDUES = base mod each of GROUP_PRIMES, word by word in f64; every value stays an exact integer below 2^52. */
+/**
+ * GROUP_RESIDUES = base mod each of GROUP_PRIMES, word by word in f64; every value stays an exact integer below 2^52. Eight
+ * chains of dependent operations at once hide their latency.
+ */
 function residues(base: usize, words: u32): void {
-  const p0 = f64x2.convert_low_i32x4_u(v128.load64_zero(GROUP_PRIMES));
-  const p1 = f64x2.convert_low_i32x4_u(v128.load64_zero(GROUP_PRIMES, 8));
-  const p2 = f64x2.convert_low_i32x4_u(v128.load64_zero(GROUP_PRIMES, 16));
-  const p3 = f64x2.convert_low_i32x4_u(v128.load64_zero(GROUP_PRIMES, 24));
-  const one = f64x2.splat(1);
-  const v0 = f64x2.div(one, p0);
-  const v1 = f64x2.div(one, p1);
-  const v2 = f64x2.div(one, p2);
-  const v3 = f64x2.div(one, p3);
-  const shift = f64x2.splat(4294967296.0);
+  for (let i: u32 = 0; i < GROUP / 2; i++) {
+    const p = f64x2.convert_low_i32x4_u(v128.load64_zero(GROUP_PRIMES + (i << 3)));
+    v128.store(DIVISORS + (i << 4), p);
+    v128.store(RECIPROCALS + (i << 4), f64x2.div(f64x2.splat(1), p));
+  }
   let r0 = f64x2.splat(0);
   let r1 = r0;
   let r2 = r0;
   let r3 = r0;
+  let r4 = r0;
+  let r5 = r0;
+  let r6 = r0;
+  let r7 = r0;
   for (let at = base + (words << 2) - 4; at >= base; at -= 4) {
     const word = f64x2.splat(<f64>load<u32>(at));
-    r0 = f64x2.add(f64x2.mul(r0, shift), word);
-    r1 = f64x2.add(f64x2.mul(r1, shift), word);
-    r2 = f64x2.add(f64x2.mul(r2, shift), word);
-    r3 = f64x2.add(f64x2.mul(r3, shift), word);
-    // The quotient may be one too small or too large, so that -p < r < 2p.
-    r0 = f64x2.sub(r0, f64x2.mul(f64x2.floor(f64x2.mul(r0, v0)), p0));
-    r1 = f64x2.sub(r1, f64x2.mul(f64x2.floor(f64x2.mul(r1, v1)), p1));
-    r2 = f64x2.sub(r2, f64x2.mul(f64x2.floor(f64x2.mul(r2, v2)), p2));
-    r3 = f64x2.sub(r3, f64x2.mul(f64x2.floor(f64x2.mul(r3, v3)), p3));
+    r0 = nextResidue(r0, word, 0);
+    r1 = nextResidue(r1, word, 1);
+    r2 = nextResidue(r2, word, 2);
+    r3 = nextResidue(r3, word, 3);
+    r4 = nextResidue(r4, word, 4);
+    r5 = nextResidue(r5, word, 5);
+    r6 = nextResidue(r6, word, 6);
+    r7 = nextResidue(r7, word, 7);
   }
-  const low = i32x4.trunc_sat_f64x2_s_zero(r0);
-  const high = i32x4.trunc_sat_f64x2_s_zero(r2);
-  const a = i8x16.shuffle(
-    low,
-    i32x4.trunc_sat_f64x2_s_zero(r1),
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    7,
-    16,
-    17,
-    18,
-    19,
-    20,
-    21,
-    22,
-    23,
-  );
-  const b = i8x16.shuffle(
-    high,
-    i32x4.trunc_sat_f64x2_s_zero(r3),
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    7,
-    16,
-    17,
-    18,
-    19,
-    20,
-    21,
-    22,
-    23,
-  );
-  v128.store(GROUP_RESIDUES, intoRange(a, v128.load(GROUP_PRIMES)));
-  v128.store(GROUP_RESIDUES, intoRange(b, v128.load(GROUP_PRIMES, 16)), 16);
+  storeResidues(r0, r1, 0);
+  storeResidues(r2, r3, 1);
+  storeResidues(r4, r5, 2);
+  storeResidues(r6, r7, 3);
+}
+
+/** (r*2^32 + word) mod the primes of pair k. The quotient may be one too small or too large, so that -p < r < 2p. */
+@inline
+function nextResidue(r: v128, word: v128, k: usize): v128 {
+  const value = f64x2.add(f64x2.mul(r, f64x2.splat(4294967296.0)), word);
+  const quotient = f64x2.floor(f64x2.mul(value, v128.load(RECIPROCALS + 16 * k)));
+  return f64x2.sub(value, f64x2.mul(quotient, v128.load(DIVISORS + 16 * k)));
+}
+
+/** Two pairs of residues into range and into GROUP_RESIDUES, as the k-th four. */
+@inline
+function storeResidues(a: v128, b: v128, k: usize): void {
+  const low = i32x4.trunc_sat_f64x2_s_zero(a);
+  const high = i32x4.trunc_sat_f64x2_s_zero(b);
+  const r = i8x16.shuffle(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+  v128.store(GROUP_RESIDUES + 16 * k, intoRange(r, v128.load(GROUP_PRIMES + 16 * k)));
 }
 
 /** r from -p < r < 2p into 0..p-1. */
@@ -221,5 +202,5 @@ export function sieveIsHidden(position: u32): bool {
 export function sieveWipe(): void {
   memory.fill(FIELD, 0, FIELD_SIZE);
   memory.fill(POSITIONS, 0, MAX_POSITIONS << 1);
-  memory.fill(GROUP_RESIDUES, 0, 32);
+  memory.fill(GROUP_RESIDUES, 0, 64);
 }

@@ -2,7 +2,7 @@
 import { checkPrimeSync, createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { KEYGEN, modInverse, RsaModule, rsaVariants, toBig } from "../support/rsa.ts";
+import { KEYGEN, modInverse, RsaModule, rsaVariants, toBig, toBytes } from "../support/rsa.ts";
 import { Seeded } from "../support/seeded.ts";
 
 interface Known {
@@ -152,4 +152,41 @@ describe.each(rsaVariants())("$name", ({ module }) => {
       expect(rsa.wasm.call("primeIsSmall", value), String(value)).toBe(checkPrimeSync(BigInt(value)) ? 1 : 0);
     }
   });
+
+  it.each([512, 1024, 1536, 2048])("sieves exactly the multiples of small primes out of %i-bit numbers", (bits) => {
+    const { wasm } = new RsaModule(module);
+    const random = new Seeded(`sieve ${bits}`);
+    const [limit, last] = [8167, 20_000];
+    const small = Array.from({ length: last }, (_, i) => i).filter((i) => i > 2 && i % 2 && checkPrimeSync(BigInt(i)));
+    for (let round = 0; round < 10; round++) {
+      // Bases that are multiples of small primes, or one off, are among them.
+      const base = (toBig(random.bytes(bits / 8)) | 1n) + BigInt(random.below(3)) * 2n;
+      const struck = new Uint8Array(16384);
+      for (const p of small) {
+        // The first i with base + 2i = 0 mod p.
+        const inverse = BigInt((p + 1) / 2);
+        let i = Number(((BigInt(p) - (base % BigInt(p))) * inverse) % BigInt(p));
+        for (; i < struck.length; i += p) struck[i]! |= p <= limit ? 1 : 2;
+      }
+      const at = wasm.place(toBytes(BigInt.asUintN(bits, base), bits / 8).reverse());
+      wasm.call("sieveStart");
+      while (wasm.call("sieveRun", at, bits / 32, limit, last, 160) !== 0);
+      let n = wasm.call("sieveList", 1);
+      const visible = [...struck.keys()].filter((i) => !((struck[i] as number) & 1));
+      expect(n).toBe(visible.length);
+      for (const position of visible) {
+        expect(wasm.call("sieveTake", 0, n--)).toBe(position);
+        // A few primes beyond the last may be struck as well.
+        if (struck[position]) expect(wasm.call("sieveIsHidden", position)).toBe(1);
+        else if (wasm.call("sieveIsHidden", position))
+          expect(hasFactor(base + 2n * BigInt(position), last, last + 400)).toBe(true);
+      }
+    }
+  });
 });
+
+/** Whether a number has a factor in a range. */
+function hasFactor(value: bigint, from: number, to: number): boolean {
+  for (let f = BigInt(from); f < BigInt(to); f++) if (value % f === 0n) return true;
+  return false;
+}
