@@ -1,4 +1,4 @@
-// Generates the engine's unmarshalling, marshalling and dispatch (assembly/tpm2/generated) from src/spec.
+// Generates the engine's unmarshalling, marshalling and dispatch (assembly/tpm2/generated) from src/spec, and docs/commands.md.
 //
 //   node scripts/generate.mjs          writes the files
 //   node scripts/generate.mjs --check  says which files are stale, exit status 1 if any
@@ -30,17 +30,34 @@ function compileTables() {
   if (run.status !== 0) throw new Error(run.stdout + run.stderr);
 }
 
+/** What users ask first: which commands are there. */
+function commandsPage(commands, there) {
+  const names = commands.map((command) => command.name);
+  const list = (some) => some.map((name) => `\`${name}\``).join(", ");
+  const missing = names.filter((name) => !there.has(name));
+  return `# Commands
+
+The commands of the TPM 2.0 library specification (version 1.84) that the engine has. New TPMs have libtpms' null profile: commands that
+libtpms 0.9 does not know (ECC_Encrypt, ECC_Decrypt, PolicyCapability, PolicyParameters) are off there and answer TPM_RC_COMMAND_CODE, as
+do those that are not there.
+
+There, ${names.length - missing.length}: ${list(names.filter((name) => there.has(name)))}.
+
+Not there, ${missing.length}: ${list(missing)}.
+`;
+}
+
 async function main() {
   const check = process.argv.includes("--check");
   compileTables();
-  const { generateEngine } = await import("../build/spec/spec/engine-generator.js").catch(
-    () => import("../build/spec/engine-generator.js"),
-  );
-  const files = generateEngine(commandFunctions());
+  const { generateEngine } = await import("../build/spec/spec/engine-generator.js");
+  const { commands } = await import("../build/spec/spec/commands.js");
+  const there = commandFunctions();
+  const files = Object.entries(generateEngine(there)).map(([name, text]) => [path.join(outDir, name), text]);
+  files.push([path.join(root, "docs/commands.md"), commandsPage(commands, there)]);
   mkdirSync(outDir, { recursive: true });
   let stale = 0;
-  for (const [name, text] of Object.entries(files)) {
-    const at = path.join(outDir, name);
+  for (const [at, text] of files) {
     if (existsSync(at) && readFileSync(at, "utf8") === text) continue;
     if (check) {
       console.error(`stale: ${path.relative(root, at)} (run: npm run generate)`);
