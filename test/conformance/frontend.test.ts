@@ -332,6 +332,34 @@ describe("any access of any width anywhere", () => {
     expect(device.read(-1, 4)).toBe(0);
   });
 
+  it("does not throw in a device whose state came from a stranger", async () => {
+    let taken = 0;
+    for (const create of [(port: BackendPort) => new TisDevice(port), (port: BackendPort) => new CrbDevice(port)]) {
+      const device = create(new BackendPort(new ScriptedBackend()));
+      await device.reset();
+      const state = await device.save();
+      for (let i = 0; i < 200; i++) {
+        const spoiled = state.slice();
+        const from = Math.max(0, state.length - 120);
+        for (let n = random.below(4); n >= 0; n--)
+          spoiled[from + random.below(state.length - from)] = random.below(256);
+        taken += await device.restore(spoiled).then(
+          () => 1,
+          (error: unknown) => {
+            expect(error).toBeInstanceOf(BackendError);
+            return 0;
+          },
+        );
+        for (let n = 0; n < 100; n++) {
+          const at = random.below(5) * 0x1000 + random.pick([0x00, 0x10, 0x18, 0x24, 0x4c, random.below(0x100)]);
+          device.write(at, 4, random.pick([0x02, 0x08, 0x20, 0x40, 1, random.below(2 ** 32)]));
+          device.read(at, 4);
+        }
+      }
+    }
+    expect(taken).toBeGreaterThan(100);
+  });
+
   it("does not throw in an I2C or SPAPR device", async () => {
     const i2c = new I2cTisDevice(new BackendPort(new ScriptedBackend()));
     await i2c.reset();
