@@ -38,12 +38,12 @@ let numberBytes: u32 = 0;
 let radix: u32 = 0;
 
 /** The pair (1, 1), not in Montgomery form: multiplying by it leaves that form. */
-const UNIT: usize = memory.data(656, 16);
+const UNIT: usize = memory.data(MONT_MAX_NUMBER, 16);
 const W1: usize = memory.data(256);
 const W2: usize = memory.data(256);
 /** The powers of the base of an exponentiation, and slack for the gather. */
-const TABLE: usize = memory.data(21088, 16);
-const PICKED: usize = memory.data(752, 16);
+const TABLE: usize = memory.data(TABLE_ENTRIES * MONT_MAX_NUMBER + MONT_SLACK, 16);
+const PICKED: usize = memory.data(MONT_MAX_NUMBER + MONT_SLACK, 16);
 
 /** Selects moduli of 512, 1024, 1536 or 2048 bits. */
 export function montSelect(modulusBits: u32): void {

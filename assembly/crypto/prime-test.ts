@@ -5,6 +5,8 @@
 // other function of the Montgomery layer may be called.
 import { bnBits, bnEqual, bnIsZero, bnSubWord } from "./bn";
 import {
+  MONT_MAX_MODULUS,
+  MONT_MAX_NUMBER,
   MONT_SHIFT,
   montFromWords,
   montLeave,
@@ -20,11 +22,11 @@ import {
   montWipe,
 } from "./mont";
 
-const MODULUS: usize = memory.data(672, 16);
-const ONE: usize = memory.data(656, 16);
-const R2: usize = memory.data(656, 16);
-const ACCUMULATOR: usize = memory.data(656, 16);
-const T: usize = memory.data(656, 16);
+const MODULUS: usize = memory.data(MONT_MAX_MODULUS, 16);
+const ONE: usize = memory.data(MONT_MAX_NUMBER, 16);
+const R2: usize = memory.data(MONT_MAX_NUMBER, 16);
+const ACCUMULATOR: usize = memory.data(MONT_MAX_NUMBER, 16);
+const T: usize = memory.data(MONT_MAX_NUMBER, 16);
 const CANDIDATE: usize = memory.data(512);
 const EXPONENT: usize = memory.data(512);
 const W: usize = memory.data(256);
@@ -59,7 +61,7 @@ export function fermatStart(p: usize, q: usize, n: u32): void {
   setCandidates(p, q, n);
   bnSubWord(exponent(0), candidate(0), 1, n);
   bnSubWord(exponent(1), candidate(1), 1, n);
-  memory.copy(ACCUMULATOR, ONE, 656);
+  memory.copy(ACCUMULATOR, ONE, MONT_MAX_NUMBER);
   left = ((n << 5) + MONT_SHIFT - 1) / MONT_SHIFT;
   shiftByWindow();
 }
@@ -159,11 +161,11 @@ function isMinusOne(): u32 {
 
 /** Wipes the candidates and all that came of them. */
 export function primeTestWipe(): void {
-  memory.fill(MODULUS, 0, 672);
-  memory.fill(ONE, 0, 656);
-  memory.fill(R2, 0, 656);
-  memory.fill(ACCUMULATOR, 0, 656);
-  memory.fill(T, 0, 656);
+  memory.fill(MODULUS, 0, MONT_MAX_MODULUS);
+  memory.fill(ONE, 0, MONT_MAX_NUMBER);
+  memory.fill(R2, 0, MONT_MAX_NUMBER);
+  memory.fill(ACCUMULATOR, 0, MONT_MAX_NUMBER);
+  memory.fill(T, 0, MONT_MAX_NUMBER);
   memory.fill(CANDIDATE, 0, 512);
   memory.fill(EXPONENT, 0, 512);
   memory.fill(W, 0, 256);

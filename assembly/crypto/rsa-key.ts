@@ -23,6 +23,7 @@ import {
 } from "./bn";
 import { bnInverse } from "./bn-inverse";
 import {
+  MONT_MAX_NUMBER,
   montAdd,
   montFromWords,
   montLeave,
@@ -104,8 +105,8 @@ export function rsaKeyPair(key: usize, i: u32): usize {
   return rsaKeyModulus(key) + montModulusBytes() + i * montNumberBytes();
 }
 
-const A: usize = memory.data(656, 16);
-const B: usize = memory.data(656, 16);
+const A: usize = memory.data(MONT_MAX_NUMBER, 16);
+const B: usize = memory.data(MONT_MAX_NUMBER, 16);
 const W1: usize = memory.data(520);
 const W2: usize = memory.data(520);
 
@@ -189,8 +190,8 @@ function refuse(key: usize, bits: u32): u32 {
 }
 
 function wipeScratch(): void {
-  memory.fill(A, 0, 656);
-  memory.fill(B, 0, 656);
+  memory.fill(A, 0, MONT_MAX_NUMBER);
+  memory.fill(B, 0, MONT_MAX_NUMBER);
   memory.fill(W1, 0, 520);
   memory.fill(W2, 0, 520);
   montWipe();

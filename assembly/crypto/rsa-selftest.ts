@@ -5,6 +5,8 @@
 import { ctEqual, wipe } from "./ct";
 import { HASH_SHA256, hashOnce } from "./hash";
 import {
+  MONT_MAX_MODULUS,
+  MONT_MAX_NUMBER,
   montFromWords,
   montLeave,
   montMul,
@@ -31,11 +33,11 @@ import {
 /** What each size's calculation comes to, computed with other arithmetic. */
 const KERNEL_ANSWERS: usize = memory.data<u32>([0x347096ca, 0x72fb8ff4, 0x6fb16253, 0x5b6d4789]);
 
-const A: usize = memory.data(656, 16);
-const B: usize = memory.data(656, 16);
-const ONE: usize = memory.data(656, 16);
-const R2: usize = memory.data(656, 16);
-const MODULUS: usize = memory.data(672, 16);
+const A: usize = memory.data(MONT_MAX_NUMBER, 16);
+const B: usize = memory.data(MONT_MAX_NUMBER, 16);
+const ONE: usize = memory.data(MONT_MAX_NUMBER, 16);
+const R2: usize = memory.data(MONT_MAX_NUMBER, 16);
+const MODULUS: usize = memory.data(MONT_MAX_MODULUS, 16);
 const WORDS: usize = memory.data(256);
 const MODULI: usize = memory.data(512);
 

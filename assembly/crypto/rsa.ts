@@ -1,6 +1,7 @@
 // The RSA primitives: RSAEP/RSAVP1 and RSADP/RSASP1 of PKCS #1 (RFC 8017, 5.1 and 5.2).
 import { bnAdd, bnAddMasked, bnAddWord, bnEqual, bnFromBytes, bnLess, bnMul, bnSub, bnToBytes } from "./bn";
 import {
+  MONT_MAX_NUMBER,
   montFromWords,
   montLeave,
   montMul,
@@ -33,9 +34,9 @@ import {
   rsaKeyWords,
 } from "./rsa-key";
 
-const INPUT: usize = memory.data(656, 16);
-const X: usize = memory.data(656, 16);
-const Y: usize = memory.data(656, 16);
+const INPUT: usize = memory.data(MONT_MAX_NUMBER, 16);
+const X: usize = memory.data(MONT_MAX_NUMBER, 16);
+const Y: usize = memory.data(MONT_MAX_NUMBER, 16);
 const WORDS: usize = memory.data(512);
 const M1: usize = memory.data(256);
 const M2: usize = memory.data(256);
@@ -136,9 +137,9 @@ function verify(key: usize): u32 {
 }
 
 function wipe(): void {
-  memory.fill(INPUT, 0, 656);
-  memory.fill(X, 0, 656);
-  memory.fill(Y, 0, 656);
+  memory.fill(INPUT, 0, MONT_MAX_NUMBER);
+  memory.fill(X, 0, MONT_MAX_NUMBER);
+  memory.fill(Y, 0, MONT_MAX_NUMBER);
   memory.fill(WORDS, 0, 512);
   memory.fill(M1, 0, 256);
   memory.fill(M2, 0, 256);

@@ -47,6 +47,10 @@ describe.each(variants)("$name", ({ module }) => {
     const k = bits / 8;
     const n = toBig(key.n);
 
+    it("has key records of at most RSA_KEY_MAX_SIZE", () => {
+      expect(wasm.call("rsaKeySize", bits)).toBeLessThanOrEqual(wasm.constant("RSA_KEY_MAX_SIZE"));
+    });
+
     it("derives the private exponents from one prime", () => {
       for (const [kept, other] of [
         [key.p, key.q],
