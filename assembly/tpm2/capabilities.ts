@@ -19,7 +19,6 @@ import {
   MAX_PCR_PROPERTIES,
   MAX_TAGGED_POLICIES,
   MAX_TPM_PROPERTIES,
-  TPM_ALG_NULL,
   TPM_RH_ENDORSEMENT,
   TPM_RH_LOCKOUT,
   TPM_RH_OWNER,
@@ -183,7 +182,7 @@ export function capTpmProperties(first: u32, count: u32, list: TPML_TAGGED_TPM_P
   return false;
 }
 
-/** Policies of the permanent entities that have one. */
+/** Policies of the permanent entities that can have one; like libtpms also those that have none, with TPM_ALG_NULL. */
 export function capAuthPolicies(first: u32, count: u32, list: TPML_TAGGED_POLICY): bool {
   const max = min(count, MAX_TAGGED_POLICIES);
   list.count = 0;
@@ -191,7 +190,7 @@ export function capAuthPolicies(first: u32, count: u32, list: TPML_TAGGED_POLICY
     const handle = load<u32>(PERMANENT + 4 * <usize>i);
     if (handle < first) continue;
     const alg = policyAlg(handle);
-    if (alg == TPM_ALG_NULL) continue;
+    if (alg == 0) continue;
     if (list.count == max) return true;
     const entry = list.policies(list.count);
     entry.handle = handle;
@@ -203,6 +202,7 @@ export function capAuthPolicies(first: u32, count: u32, list: TPML_TAGGED_POLICY
   return false;
 }
 
+/** 0 for an entity that cannot have a policy. */
 function policyAlg(handle: u32): u32 {
   switch (handle) {
     case TPM_RH_OWNER:
@@ -214,7 +214,7 @@ function policyAlg(handle: u32): u32 {
     case TPM_RH_PLATFORM:
       return gc.platformAlg;
   }
-  return TPM_ALG_NULL;
+  return 0;
 }
 
 function policyOf(handle: u32): TPM2B {
