@@ -78,11 +78,13 @@ function copyBlock(to: usize, from: usize, size: u32): void {
   else store<u64>(to, load<u64>(from));
 }
 
+/** ECB encryption of `length` bytes, whole blocks. */
 export function ecbEncrypt(c: u32, schedule: usize, input: usize, out: usize, length: u32): void {
   const size = cipherBlockSize(c);
   for (let at: u32 = 0; at < length; at += size) cipherEncryptBlock(c, schedule, input + at, out + at);
 }
 
+/** ECB decryption of `length` bytes, whole blocks. */
 export function ecbDecrypt(c: u32, schedule: usize, input: usize, out: usize, length: u32): void {
   const size = cipherBlockSize(c);
   beginDecrypt(c, schedule);
@@ -90,6 +92,7 @@ export function ecbDecrypt(c: u32, schedule: usize, input: usize, out: usize, le
   endDecrypt(c);
 }
 
+/** CBC encryption of `length` bytes, whole blocks. */
 export function cbcEncrypt(c: u32, schedule: usize, iv: usize, input: usize, out: usize, length: u32): void {
   const size = cipherBlockSize(c);
   for (let at: u32 = 0; at < length; at += size) {
@@ -99,6 +102,7 @@ export function cbcEncrypt(c: u32, schedule: usize, iv: usize, input: usize, out
   }
 }
 
+/** CBC decryption of `length` bytes, whole blocks. */
 export function cbcDecrypt(c: u32, schedule: usize, iv: usize, input: usize, out: usize, length: u32): void {
   const size = cipherBlockSize(c);
   beginDecrypt(c, schedule);
@@ -111,6 +115,7 @@ export function cbcDecrypt(c: u32, schedule: usize, iv: usize, input: usize, out
   endDecrypt(c);
 }
 
+/** CFB encryption of `length` bytes, a whole block of feedback at a time. */
 export function cfbEncrypt(c: u32, schedule: usize, iv: usize, input: usize, out: usize, length: u32): void {
   const size = cipherBlockSize(c);
   const rest = length % size;
@@ -129,6 +134,7 @@ export function cfbEncrypt(c: u32, schedule: usize, iv: usize, input: usize, out
   memory.copy(out + whole, iv, rest);
 }
 
+/** CFB decryption of `length` bytes. */
 export function cfbDecrypt(c: u32, schedule: usize, iv: usize, input: usize, out: usize, length: u32): void {
   const size = cipherBlockSize(c);
   for (; length >= size; length -= size) {
