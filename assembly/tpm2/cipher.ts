@@ -40,6 +40,7 @@ const SCHEDULE: usize = memory.data(CIPHER_SCHEDULE_SIZE, 16);
 /** CFB in place with a key of `keyBits`; `iv` is one block and is used up. */
 export function cryptCfb(alg: u32, keyBits: u32, key: usize, iv: usize, data: usize, length: u32, encrypt: bool): void {
   const number = cipherNumber(alg);
+  if (number == 0xff) return;
   cipherExpandKey(number, key, keyBits, SCHEDULE);
   if (encrypt) cfbEncrypt(number, SCHEDULE, iv, data, data, length);
   else cfbDecrypt(number, SCHEDULE, iv, data, data, length);

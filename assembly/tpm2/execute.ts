@@ -14,6 +14,7 @@ import {
   storeBE16,
   storeBE32,
 } from "./cursor";
+import { cryptCreateObjectAbandon } from "./crypt-create";
 import { SU_DA_USED_VALUE, SU_NONE_VALUE, g, gp, isOrderly, nvChanged } from "./data";
 import { entityGetLoadStatus } from "./entity";
 import { failureModeResponse } from "./failure-mode";
@@ -101,7 +102,7 @@ export function isPending(): bool {
 
 /** Runs the command of `size` bytes in COMMAND_BUFFER. @returns the response's size, or EXECUTE_PENDING */
 export function executeCommand(size: u32): i32 {
-  pending = false;
+  abandonPending();
   cancelRequested = false;
   g.changes = 0;
   g.clearOrderly = false;
@@ -112,6 +113,14 @@ export function executeCommand(size: u32): i32 {
   command.tag = TPM_ST_NO_SESSIONS;
   const rc = beginCommand(size);
   return rc == PENDING ? suspend() : finish(rc, size);
+}
+
+/** Nobody will resume the pending command: what it has made is wiped. */
+export function abandonPending(): void {
+  if (!pending) return;
+  pending = false;
+  cryptCreateObjectAbandon();
+  wipe();
 }
 
 /** Goes on with a pending command. */

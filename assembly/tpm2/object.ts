@@ -1,10 +1,17 @@
 // Object slots (Part 1, 30.4): three loaded objects or sequences; a persistent object takes one while a command uses it.
 import { TPM2B, outputAt, setOutput } from "./cursor";
+import { rsaForget, rsaForgetAll } from "./crypt-rsa-keys";
 import { g } from "./data";
 import {
   MAX_CAP_HANDLES,
   MAX_LOADED_OBJECTS,
+  TPMA_OBJECT_decrypt,
+  TPMA_OBJECT_restricted,
+  TPMA_OBJECT_sign,
+  TPM_ALG_ECC,
   TPM_ALG_NULL,
+  TPM_ALG_RSA,
+  TPM_RC_OBJECT_MEMORY,
   TPM_RH_ENDORSEMENT,
   TPM_RH_NULL,
   TPM_RH_OWNER,
@@ -13,7 +20,13 @@ import {
   TRANSIENT_FIRST,
 } from "./generated/constants";
 import { HASH_OBJECT, OBJECT, SIZEOF_OBJECT_RECORD } from "./generated/engine-records";
-import { SIZEOF_TPMT_PUBLIC_RECORD, TPML_HANDLE, TPMT_PUBLIC, marshal_TPMT_PUBLIC } from "./generated/structures";
+import {
+  SIZEOF_TPMT_PUBLIC_RECORD,
+  TPML_HANDLE,
+  TPMT_PUBLIC,
+  TPMT_SYM_DEF_OBJECT,
+  marshal_TPMT_PUBLIC,
+} from "./generated/structures";
 import { HASH_RECORD_SIZE, cryptHashBlock, cryptHashEnd, cryptHashStart, cryptHashUpdate } from "./hash";
 
 // OBJECT attributes, by bit as libtpms stores them.
@@ -52,6 +65,7 @@ function occupied(object: OBJECT): bool {
 
 /** TPM2_Startup: no object is loaded. */
 export function objectStartup(): void {
+  rsaForgetAll();
   memory.fill(SLOTS, 0, 3 * SIZEOF_OBJECT_RECORD);
 }
 
@@ -77,6 +91,12 @@ export function asSequence(object: OBJECT): HASH_OBJECT {
   return changetype<HASH_OBJECT>(object);
 }
 
+/** The object of a handle that is known to be loaded. */
+@inline
+export function loadedObject(handle: u32): OBJECT {
+  return changetype<OBJECT>(changetype<usize>(objectOf(handle)));
+}
+
 /** Takes a free slot, zeroed but occupied, and writes its handle; null when there is none (TPM_RC_OBJECT_MEMORY). */
 export function allocateObjectSlot(handleOut: usize): OBJECT | null {
   for (let slot: u32 = 0; slot < MAX_LOADED_OBJECTS; slot++) {
@@ -84,15 +104,60 @@ export function allocateObjectSlot(handleOut: usize): OBJECT | null {
     if (occupied(object)) continue;
     memory.fill(changetype<usize>(object), 0, SIZEOF_OBJECT_RECORD);
     object.attributes = OBJECT_OCCUPIED;
+    object.hierarchy = TPM_RH_NULL;
     store<u32>(handleOut, TRANSIENT_FIRST + slot);
     return object;
   }
   return null;
 }
 
-/** Empties a slot; nothing of the object stays. */
+const NEW_OBJECT = changetype<OBJECT>(memory.data(SIZEOF_OBJECT_RECORD, 16));
+
+/** Where an object is made or loaded before it takes a slot; zeroed. One at a time. */
+export function beginNewObject(): OBJECT {
+  wipeNewObject();
+  NEW_OBJECT.hierarchy = TPM_RH_NULL;
+  return NEW_OBJECT;
+}
+
+/** Moves the new object to a free slot and writes its handle. @returns TPM_RC_OBJECT_MEMORY when there is none */
+export function installNewObject(handleOut: usize): u32 {
+  const object = allocateObjectSlot(handleOut);
+  if (object == null) {
+    wipeNewObject();
+    return TPM_RC_OBJECT_MEMORY;
+  }
+  memory.copy(changetype<usize>(object), changetype<usize>(NEW_OBJECT), SIZEOF_OBJECT_RECORD);
+  memory.fill(changetype<usize>(NEW_OBJECT), 0, SIZEOF_OBJECT_RECORD);
+  return 0;
+}
+
+/** The new object is not to be: nothing of it stays. */
+export function wipeNewObject(): void {
+  rsaForget(NEW_OBJECT);
+  memory.fill(changetype<usize>(NEW_OBJECT), 0, SIZEOF_OBJECT_RECORD);
+}
+
+/** Empties a slot; nothing of the object stays. The copy of a persistent object leaves its prepared key for the next one. */
 export function flushObjectSlot(object: OBJECT): void {
+  if (!objectIsSequence(object) && (object.attributes & OBJECT_EVICT) == 0) rsaForget(object);
   memory.fill(changetype<usize>(object), 0, SIZEOF_OBJECT_RECORD);
+}
+
+/** A storage key may protect other objects: restricted, decrypt, not sign, and asymmetric. */
+export function objectIsStorage(object: OBJECT): bool {
+  const area = object.publicArea;
+  const wanted = TPMA_OBJECT_restricted | TPMA_OBJECT_decrypt;
+  return (
+    (area.objectAttributes & (wanted | TPMA_OBJECT_sign)) == wanted &&
+    (area.type == TPM_ALG_RSA || area.type == TPM_ALG_ECC)
+  );
+}
+
+/** The symmetric algorithm of a parent or symmetric key: the first field of asymDetail as well as of symDetail. */
+@inline
+export function objectSymmetric(area: TPMT_PUBLIC): TPMT_SYM_DEF_OBJECT {
+  return changetype<TPMT_SYM_DEF_OBJECT>(changetype<usize>(area.parameters));
 }
 
 export function flushObject(handle: u32): void {

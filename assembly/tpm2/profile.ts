@@ -11,7 +11,7 @@ export class Profile {
   tdesMinSize: u32;
   eccMinSize: u32;
   hmacMinKeySize: u32;
-  /** PROFILE_ATTRIBUTE_*. */
+  /** PROFILE_*. */
   attributes: u32;
   /** Bit n: TPM_ECC_CURVE n. */
   disabledCurves: u64;
@@ -33,6 +33,22 @@ export class Profile {
 }
 
 export const profile = changetype<Profile>(memory.data(128, 16));
+
+// Attributes of a profile, as libtpms numbers them: things that this TPM refuses or does in addition.
+export const PROFILE_NO_UNPADDED_ENCRYPTION: u32 = 1 << 0;
+export const PROFILE_NO_SHA1_SIGNING: u32 = 1 << 1;
+export const PROFILE_NO_SHA1_VERIFICATION: u32 = 1 << 2;
+export const PROFILE_NO_SHA1_HMAC_CREATION: u32 = 1 << 3;
+export const PROFILE_NO_SHA1_HMAC_VERIFICATION: u32 = 1 << 4;
+export const PROFILE_DRBG_CONTINUOUS_TEST: u32 = 1 << 5;
+export const PROFILE_PAIRWISE_CONSISTENCY_TEST: u32 = 1 << 6;
+export const PROFILE_NO_ECC_KEY_DERIVATION: u32 = 1 << 7;
+
+/** Whether the profile has an attribute (PROFILE_*). */
+@inline
+export function profileRequires(attribute: u32): bool {
+  return (profile.attributes & attribute) != 0;
+}
 
 /** The newest level this engine knows. */
 export const STATE_FORMAT_LEVEL_CURRENT: u32 = 8;

@@ -1,5 +1,13 @@
 // The TPM's random bit generator: libtpms' CTR_DRBG, whose state is part of the orderly data (Part 1, 11.4.11).
-import { DRBG_SEED_SIZE, drbgGenerate, drbgInstantiate, drbgNeedsReseed, drbgReseed } from "../crypto/drbg";
+import {
+  DRBG_RESEED_COUNTER,
+  DRBG_RESEED_INTERVAL,
+  DRBG_SEED_SIZE,
+  drbgGenerate,
+  drbgInstantiate,
+  drbgNeedsReseed,
+  drbgReseed,
+} from "../crypto/drbg";
 import { TPM2B } from "./cursor";
 import { go } from "./data";
 import { FATAL_ERROR_INTERNAL, fail } from "./failure";
@@ -14,6 +22,11 @@ export function randomStartup(resume: bool): void {
   const good = resume ? drbgReseed(go.drbgState, ENTROPY, 0, 0) : drbgInstantiate(go.drbgState, ENTROPY, 0, 0);
   memory.fill(ENTROPY, 0, DRBG_SEED_SIZE);
   if (!good) fail(FAIL_RANDOM, FATAL_ERROR_INTERNAL);
+}
+
+/** Sees to it that the generator can serve many requests in succession. */
+export function randomReady(): void {
+  if (load<u64>(go.drbgState, DRBG_RESEED_COUNTER) > DRBG_RESEED_INTERVAL / 2) cryptRandomStir(0, 0);
 }
 
 /** Random bytes for nonces, keys and answers. */

@@ -2,14 +2,15 @@
 
 import { inputLeft, marshalTPM2B, marshalU32, marshalU8, unmarshalTPM2B, unmarshalU16, unmarshalU32, unmarshalU64 } from "../cursor";
 import { addHandle, handleAt } from "../handles";
-import { MAX_DIGEST_BUFFER, MAX_DIGEST_SIZE, MAX_EVENT_SIZE, MAX_NV_BUFFER_SIZE, SIZEOF_TIMEOUT, SIZEOF_TPMU_ENCRYPTED_SECRET, SIZEOF_TPMU_NAME, SIZEOF_TPMU_SENSITIVE_CREATE, TPM_RC_1, TPM_RC_2, TPM_RC_3, TPM_RC_4, TPM_RC_5, TPM_RC_COMMAND_CODE, TPM_RC_FAILURE, TPM_RC_H, TPM_RC_P, TPM_RC_SIZE } from "./constants";
-import { marshal_TPM2B_NV_PUBLIC, marshal_TPML_ALG, marshal_TPML_DIGEST, marshal_TPML_DIGEST_VALUES, marshal_TPML_PCR_SELECTION, marshal_TPMS_CAPABILITY_DATA, marshal_TPMS_TIME_INFO, marshal_TPMT_TK_AUTH, marshal_TPMT_TK_HASHCHECK, unmarshal_TPM2B_NV_PUBLIC, unmarshal_TPMA_LOCALITY, unmarshal_TPMI_ALG_HASH, unmarshal_TPMI_DH_CONTEXT, unmarshal_TPMI_DH_ENTITY, unmarshal_TPMI_DH_OBJECT, unmarshal_TPMI_DH_PCR, unmarshal_TPMI_RH_CLEAR, unmarshal_TPMI_RH_ENABLES, unmarshal_TPMI_RH_HIERARCHY, unmarshal_TPMI_RH_HIERARCHY_AUTH, unmarshal_TPMI_RH_HIERARCHY_POLICY, unmarshal_TPMI_RH_LOCKOUT, unmarshal_TPMI_RH_NV_AUTH, unmarshal_TPMI_RH_NV_INDEX, unmarshal_TPMI_RH_PLATFORM, unmarshal_TPMI_RH_PROVISION, unmarshal_TPMI_SH_POLICY, unmarshal_TPMI_YES_NO, unmarshal_TPML_ALG, unmarshal_TPML_CC, unmarshal_TPML_DIGEST, unmarshal_TPML_DIGEST_VALUES, unmarshal_TPML_PCR_SELECTION, unmarshal_TPMT_PUBLIC_PARMS, unmarshal_TPMT_SYM_DEF, unmarshal_TPMT_TK_AUTH, unmarshal_TPMT_TK_VERIFIED, unmarshal_TPM_CAP, unmarshal_TPM_CLOCK_ADJUST, unmarshal_TPM_EO, unmarshal_TPM_SE, unmarshal_TPM_SU } from "./structures";
-import { ChangeEPS_In, ChangePPS_In, ClearControl_In, Clear_In, ClockRateAdjust_In, ClockSet_In, DictionaryAttackLockReset_In, DictionaryAttackParameters_In, EventSequenceComplete_In, EventSequenceComplete_Out, FlushContext_In, GetCapability_In, GetCapability_Out, GetRandom_In, GetRandom_Out, GetTestResult_Out, HashSequenceStart_In, HashSequenceStart_Out, Hash_In, Hash_Out, HierarchyChangeAuth_In, HierarchyControl_In, IncrementalSelfTest_In, IncrementalSelfTest_Out, NV_ChangeAuth_In, NV_DefineSpace_In, NV_Extend_In, NV_GlobalWriteLock_In, NV_Increment_In, NV_ReadLock_In, NV_ReadPublic_In, NV_ReadPublic_Out, NV_Read_In, NV_Read_Out, NV_SetBits_In, NV_UndefineSpaceSpecial_In, NV_UndefineSpace_In, NV_WriteLock_In, NV_Write_In, PCR_Allocate_In, PCR_Allocate_Out, PCR_Event_In, PCR_Event_Out, PCR_Extend_In, PCR_Read_In, PCR_Read_Out, PCR_Reset_In, PCR_SetAuthPolicy_In, PCR_SetAuthValue_In, PP_Commands_In, PolicyAuthValue_In, PolicyAuthorizeNV_In, PolicyAuthorize_In, PolicyCapability_In, PolicyCommandCode_In, PolicyCounterTimer_In, PolicyCpHash_In, PolicyDuplicationSelect_In, PolicyGetDigest_In, PolicyGetDigest_Out, PolicyLocality_In, PolicyNV_In, PolicyNameHash_In, PolicyNvWritten_In, PolicyOR_In, PolicyPCR_In, PolicyParameters_In, PolicyPassword_In, PolicyPhysicalPresence_In, PolicyRestart_In, PolicySecret_In, PolicySecret_Out, PolicyTemplate_In, PolicyTicket_In, ReadClock_Out, SelfTest_In, SequenceComplete_In, SequenceComplete_Out, SequenceUpdate_In, SetAlgorithmSet_In, SetCommandCodeAuditStatus_In, SetPrimaryPolicy_In, Shutdown_In, StartAuthSession_In, StartAuthSession_Out, Startup_In, StirRandom_In, TestParms_In } from "./records";
+import { MAX_DIGEST_BUFFER, MAX_DIGEST_SIZE, MAX_EVENT_SIZE, MAX_NV_BUFFER_SIZE, SIZEOF_TIMEOUT, SIZEOF_TPMS_ID_OBJECT, SIZEOF_TPMT_HA, SIZEOF_TPMT_PUBLIC, SIZEOF_TPMU_ENCRYPTED_SECRET, SIZEOF_TPMU_NAME, SIZEOF_TPMU_SENSITIVE_CREATE, SIZEOF__PRIVATE, TPM_RC_1, TPM_RC_2, TPM_RC_3, TPM_RC_4, TPM_RC_5, TPM_RC_COMMAND_CODE, TPM_RC_FAILURE, TPM_RC_H, TPM_RC_P, TPM_RC_SIZE } from "./constants";
+import { marshal_TPM2B_CREATION_DATA, marshal_TPM2B_NV_PUBLIC, marshal_TPM2B_PUBLIC, marshal_TPML_ALG, marshal_TPML_DIGEST, marshal_TPML_DIGEST_VALUES, marshal_TPML_PCR_SELECTION, marshal_TPMS_CAPABILITY_DATA, marshal_TPMS_TIME_INFO, marshal_TPMT_TK_AUTH, marshal_TPMT_TK_CREATION, marshal_TPMT_TK_HASHCHECK, unmarshal_TPM2B_NV_PUBLIC, unmarshal_TPM2B_PUBLIC, unmarshal_TPM2B_SENSITIVE, unmarshal_TPM2B_SENSITIVE_CREATE, unmarshal_TPMA_LOCALITY, unmarshal_TPMI_ALG_HASH, unmarshal_TPMI_DH_CONTEXT, unmarshal_TPMI_DH_ENTITY, unmarshal_TPMI_DH_OBJECT, unmarshal_TPMI_DH_PARENT, unmarshal_TPMI_DH_PCR, unmarshal_TPMI_RH_CLEAR, unmarshal_TPMI_RH_ENABLES, unmarshal_TPMI_RH_HIERARCHY, unmarshal_TPMI_RH_HIERARCHY_AUTH, unmarshal_TPMI_RH_HIERARCHY_POLICY, unmarshal_TPMI_RH_LOCKOUT, unmarshal_TPMI_RH_NV_AUTH, unmarshal_TPMI_RH_NV_INDEX, unmarshal_TPMI_RH_PLATFORM, unmarshal_TPMI_RH_PROVISION, unmarshal_TPMI_SH_POLICY, unmarshal_TPMI_YES_NO, unmarshal_TPML_ALG, unmarshal_TPML_CC, unmarshal_TPML_DIGEST, unmarshal_TPML_DIGEST_VALUES, unmarshal_TPML_PCR_SELECTION, unmarshal_TPMT_PUBLIC_PARMS, unmarshal_TPMT_SYM_DEF, unmarshal_TPMT_TK_AUTH, unmarshal_TPMT_TK_VERIFIED, unmarshal_TPM_CAP, unmarshal_TPM_CLOCK_ADJUST, unmarshal_TPM_EO, unmarshal_TPM_SE, unmarshal_TPM_SU } from "./structures";
+import { ActivateCredential_In, ActivateCredential_Out, ChangeEPS_In, ChangePPS_In, ClearControl_In, Clear_In, ClockRateAdjust_In, ClockSet_In, CreateLoaded_In, CreateLoaded_Out, CreatePrimary_In, CreatePrimary_Out, Create_In, Create_Out, DictionaryAttackLockReset_In, DictionaryAttackParameters_In, EventSequenceComplete_In, EventSequenceComplete_Out, FlushContext_In, GetCapability_In, GetCapability_Out, GetRandom_In, GetRandom_Out, GetTestResult_Out, HashSequenceStart_In, HashSequenceStart_Out, Hash_In, Hash_Out, HierarchyChangeAuth_In, HierarchyControl_In, IncrementalSelfTest_In, IncrementalSelfTest_Out, LoadExternal_In, LoadExternal_Out, Load_In, Load_Out, MakeCredential_In, MakeCredential_Out, NV_ChangeAuth_In, NV_DefineSpace_In, NV_Extend_In, NV_GlobalWriteLock_In, NV_Increment_In, NV_ReadLock_In, NV_ReadPublic_In, NV_ReadPublic_Out, NV_Read_In, NV_Read_Out, NV_SetBits_In, NV_UndefineSpaceSpecial_In, NV_UndefineSpace_In, NV_WriteLock_In, NV_Write_In, ObjectChangeAuth_In, ObjectChangeAuth_Out, PCR_Allocate_In, PCR_Allocate_Out, PCR_Event_In, PCR_Event_Out, PCR_Extend_In, PCR_Read_In, PCR_Read_Out, PCR_Reset_In, PCR_SetAuthPolicy_In, PCR_SetAuthValue_In, PP_Commands_In, PolicyAuthValue_In, PolicyAuthorizeNV_In, PolicyAuthorize_In, PolicyCapability_In, PolicyCommandCode_In, PolicyCounterTimer_In, PolicyCpHash_In, PolicyDuplicationSelect_In, PolicyGetDigest_In, PolicyGetDigest_Out, PolicyLocality_In, PolicyNV_In, PolicyNameHash_In, PolicyNvWritten_In, PolicyOR_In, PolicyPCR_In, PolicyParameters_In, PolicyPassword_In, PolicyPhysicalPresence_In, PolicyRestart_In, PolicySecret_In, PolicySecret_Out, PolicyTemplate_In, PolicyTicket_In, ReadClock_Out, ReadPublic_In, ReadPublic_Out, SelfTest_In, SequenceComplete_In, SequenceComplete_Out, SequenceUpdate_In, SetAlgorithmSet_In, SetCommandCodeAuditStatus_In, SetPrimaryPolicy_In, Shutdown_In, StartAuthSession_In, StartAuthSession_Out, Startup_In, StirRandom_In, TestParms_In, Unseal_In, Unseal_Out } from "./records";
 import { NV_ChangeAuth, NV_DefineSpace, NV_Extend, NV_GlobalWriteLock, NV_Increment, NV_Read, NV_ReadLock, NV_ReadPublic, NV_SetBits, NV_UndefineSpace, NV_UndefineSpaceSpecial, NV_Write, NV_WriteLock } from "../commands/nv";
 import { ChangeEPS, ChangePPS, Clear, ClearControl, HierarchyChangeAuth, HierarchyControl, SetPrimaryPolicy } from "../commands/hierarchy";
 import { ClockRateAdjust, ClockSet, ReadClock } from "../commands/clock";
 import { PCR_Allocate, PCR_Event, PCR_Extend, PCR_Read, PCR_Reset, PCR_SetAuthPolicy, PCR_SetAuthValue } from "../commands/integrity";
 import { PP_Commands, SetAlgorithmSet } from "../commands/management";
+import { ActivateCredential, Create, CreateLoaded, CreateLoaded_resume, CreatePrimary, CreatePrimary_resume, Create_resume, Load, LoadExternal, MakeCredential, ObjectChangeAuth, ReadPublic, Unseal } from "../commands/object";
 import { DictionaryAttackLockReset, DictionaryAttackParameters } from "../commands/dictionary";
 import { EventSequenceComplete, HashSequenceStart, SequenceComplete, SequenceUpdate } from "../commands/sequence";
 import { SetCommandCodeAuditStatus } from "../commands/audit";
@@ -22,18 +23,18 @@ import { PolicyRestart, StartAuthSession } from "../commands/session";
 import { GetCapability, TestParms } from "../commands/capability";
 import { Hash } from "../commands/symmetric";
 
-export const COMMAND_COUNT: u32 = 73;
+export const COMMAND_COUNT: u32 = 83;
 export const COMMAND_FIRST: u32 = 0x11f;
 export const COMMAND_LAST: u32 = 0x19c;
-export const COMMAND_IN_SIZE: u32 = 2064;
-export const COMMAND_OUT_SIZE: u32 = 1264;
+export const COMMAND_IN_SIZE: u32 = 2176;
+export const COMMAND_OUT_SIZE: u32 = 2640;
 export const COMMAND_IN: usize = memory.data(COMMAND_IN_SIZE, 16);
 export const COMMAND_OUT: usize = memory.data(COMMAND_OUT_SIZE, 16);
 
 /** Index of the command with code COMMAND_FIRST + i; 0xff where there is none. */
-export const COMMAND_INDEX_BY_CODE: usize = memory.data<u8>([0, 255, 1, 2, 255, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 255, 14, 255, 15, 255, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 255, 29, 30, 31, 32, 33, 255, 255, 34, 255, 255, 255, 255, 35, 36, 255, 37, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 38, 255, 255, 255, 255, 255, 255, 255, 255, 39, 255, 255, 255, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 255, 255, 255, 50, 255, 255, 255, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 255, 61, 62, 63, 64, 65, 66, 255, 67, 255, 255, 68, 69, 255, 70, 255, 255, 255, 255, 255, 255, 255, 255, 71, 72]);
+export const COMMAND_INDEX_BY_CODE: usize = memory.data<u8>([0, 255, 1, 2, 255, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 255, 14, 15, 16, 255, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 255, 30, 31, 32, 33, 34, 35, 255, 36, 255, 255, 255, 255, 37, 38, 39, 40, 255, 41, 255, 255, 255, 42, 255, 255, 255, 255, 43, 255, 44, 255, 255, 255, 255, 255, 255, 45, 255, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 255, 255, 59, 255, 255, 255, 60, 61, 62, 63, 64, 65, 66, 67, 68, 69, 255, 70, 71, 72, 73, 74, 75, 255, 76, 255, 255, 77, 78, 79, 80, 255, 255, 255, 255, 255, 255, 255, 255, 81, 82]);
 /** Attributes of the command with that index (command-attributes.ts tells the bits). */
-export const COMMAND_ATTRIBUTES: usize = memory.data<u64>([0x8060440011f, 0x80102c00121, 0x80104400122, 0x80102c00124, 0x80102c00125, 0x80102c00126, 0x80102400127, 0x80102400128, 0xa0102400129, 0xa010240012a, 0x8010240012b, 0xa010240012c, 0x18010240012d, 0xa010240012e, 0x80102000130, 0x80102400132, 0x104400134, 0x104400135, 0x20104400136, 0x20104400137, 0x104400138, 0x102400139, 0x10240013a, 0x2020240013b, 0x2010240013c, 0x10240013d, 0x6010300013e, 0x10240013f, 0x80102400140, 0x400142, 0x400143, 0x10000400144, 0x400145, 0x20000400146, 0x20106000149, 0x4010400014e, 0x10440014f, 0x60104000151, 0x2010200015c, 0x10000000165, 0x40002000169, 0x2000200016a, 0x200016b, 0x200016c, 0x2000200016d, 0x2000200016e, 0x200016f, 0x20002000170, 0x2000171, 0x20002000172, 0x60014000176, 0x17a, 0x4000000017b, 0x4000000017c, 0x6000000017d, 0x17e, 0x2000200017f, 0x2000180, 0x181, 0x102400182, 0x20102000183, 0x20505400185, 0x20010000186, 0x2000187, 0x20002000188, 0x40002000189, 0x18a, 0x200018c, 0x200018f, 0x20002000190, 0x106000192, 0x2000200019b, 0x2000200019c]);
+export const COMMAND_ATTRIBUTES: usize = memory.data<u64>([0x8060440011f, 0x80102c00121, 0x80104400122, 0x80102c00124, 0x80102c00125, 0x80102c00126, 0x80102400127, 0x80102400128, 0xa0102400129, 0xa010240012a, 0x8010240012b, 0xa010240012c, 0x18010240012d, 0xa010240012e, 0x80102000130, 0xe0112000131, 0x80102400132, 0x104400134, 0x104400135, 0x20104400136, 0x20104400137, 0x104400138, 0x102400139, 0x10240013a, 0x2020240013b, 0x2010240013c, 0x10240013d, 0x6010300013e, 0x10240013f, 0x80102400140, 0x400142, 0x400143, 0x10000400144, 0x400145, 0x20000400146, 0x60604000147, 0x20106000149, 0x4010400014e, 0x10440014f, 0x60204000150, 0x60104000151, 0x60102000153, 0x60112000157, 0x2010200015c, 0x4010200015e, 0x10000000165, 0x60010000167, 0x60002000168, 0x40002000169, 0x2000200016a, 0x200016b, 0x200016c, 0x2000200016d, 0x2000200016e, 0x200016f, 0x20002000170, 0x2000171, 0x20002000172, 0x40002000173, 0x60014000176, 0x17a, 0x4000000017b, 0x4000000017c, 0x6000000017d, 0x17e, 0x2000200017f, 0x2000180, 0x181, 0x102400182, 0x20102000183, 0x20505400185, 0x20010000186, 0x2000187, 0x20002000188, 0x40002000189, 0x18a, 0x200018c, 0x200018f, 0x20002000190, 0xe0112000191, 0x106000192, 0x2000200019b, 0x2000200019c]);
 
 /** Unmarshals the handle area of a command. */
 export function unmarshalHandles(index: u32): u32 {
@@ -118,87 +119,99 @@ export function unmarshalHandles(index: u32): u32 {
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 15: { // NV_GlobalWriteLock
+    case 15: { // CreatePrimary
+      rc = unmarshal_TPMI_RH_HIERARCHY(addHandle(), true);
+      if (rc) return rc + TPM_RC_H + TPM_RC_1;
+      return 0;
+    }
+    case 16: { // NV_GlobalWriteLock
       rc = unmarshal_TPMI_RH_PROVISION(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 16: { // NV_Increment
+    case 17: { // NV_Increment
       rc = unmarshal_TPMI_RH_NV_AUTH(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_RH_NV_INDEX(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 17: { // NV_SetBits
+    case 18: { // NV_SetBits
       rc = unmarshal_TPMI_RH_NV_AUTH(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_RH_NV_INDEX(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 18: { // NV_Extend
+    case 19: { // NV_Extend
       rc = unmarshal_TPMI_RH_NV_AUTH(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_RH_NV_INDEX(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 19: { // NV_Write
+    case 20: { // NV_Write
       rc = unmarshal_TPMI_RH_NV_AUTH(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_RH_NV_INDEX(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 20: { // NV_WriteLock
+    case 21: { // NV_WriteLock
       rc = unmarshal_TPMI_RH_NV_AUTH(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_RH_NV_INDEX(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 21: { // DictionaryAttackLockReset
+    case 22: { // DictionaryAttackLockReset
       rc = unmarshal_TPMI_RH_LOCKOUT(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 22: { // DictionaryAttackParameters
+    case 23: { // DictionaryAttackParameters
       rc = unmarshal_TPMI_RH_LOCKOUT(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 23: { // NV_ChangeAuth
+    case 24: { // NV_ChangeAuth
       rc = unmarshal_TPMI_RH_NV_INDEX(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 24: { // PCR_Event
+    case 25: { // PCR_Event
       rc = unmarshal_TPMI_DH_PCR(addHandle(), true);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 25: { // PCR_Reset
+    case 26: { // PCR_Reset
       rc = unmarshal_TPMI_DH_PCR(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 26: { // SequenceComplete
+    case 27: { // SequenceComplete
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 27: { // SetAlgorithmSet
+    case 28: { // SetAlgorithmSet
       rc = unmarshal_TPMI_RH_PLATFORM(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 28: { // SetCommandCodeAuditStatus
+    case 29: { // SetCommandCodeAuditStatus
       rc = unmarshal_TPMI_RH_PROVISION(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 34: { // PolicyNV
+    case 35: { // ActivateCredential
+      rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
+      if (rc) return rc + TPM_RC_H + TPM_RC_1;
+      rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
+      if (rc) return rc + TPM_RC_H + TPM_RC_2;
+      return 0;
+    }
+    case 36: { // PolicyNV
       rc = unmarshal_TPMI_RH_NV_AUTH(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_RH_NV_INDEX(addHandle());
@@ -207,147 +220,184 @@ export function unmarshalHandles(index: u32): u32 {
       if (rc) return rc + TPM_RC_H + TPM_RC_3;
       return 0;
     }
-    case 35: { // NV_Read
+    case 37: { // NV_Read
       rc = unmarshal_TPMI_RH_NV_AUTH(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_RH_NV_INDEX(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 36: { // NV_ReadLock
+    case 38: { // NV_ReadLock
       rc = unmarshal_TPMI_RH_NV_AUTH(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_RH_NV_INDEX(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 37: { // PolicySecret
+    case 39: { // ObjectChangeAuth
+      rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
+      if (rc) return rc + TPM_RC_H + TPM_RC_1;
+      rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
+      if (rc) return rc + TPM_RC_H + TPM_RC_2;
+      return 0;
+    }
+    case 40: { // PolicySecret
       rc = unmarshal_TPMI_DH_ENTITY(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 38: { // SequenceUpdate
+    case 41: { // Create
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 40: { // NV_ReadPublic
+    case 42: { // Load
+      rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
+      if (rc) return rc + TPM_RC_H + TPM_RC_1;
+      return 0;
+    }
+    case 43: { // SequenceUpdate
+      rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
+      if (rc) return rc + TPM_RC_H + TPM_RC_1;
+      return 0;
+    }
+    case 44: { // Unseal
+      rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
+      if (rc) return rc + TPM_RC_H + TPM_RC_1;
+      return 0;
+    }
+    case 47: { // MakeCredential
+      rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
+      if (rc) return rc + TPM_RC_H + TPM_RC_1;
+      return 0;
+    }
+    case 48: { // NV_ReadPublic
       rc = unmarshal_TPMI_RH_NV_INDEX(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 41: { // PolicyAuthorize
+    case 49: { // PolicyAuthorize
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 42: { // PolicyAuthValue
+    case 50: { // PolicyAuthValue
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 43: { // PolicyCommandCode
+    case 51: { // PolicyCommandCode
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 44: { // PolicyCounterTimer
+    case 52: { // PolicyCounterTimer
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 45: { // PolicyCpHash
+    case 53: { // PolicyCpHash
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 46: { // PolicyLocality
+    case 54: { // PolicyLocality
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 47: { // PolicyNameHash
+    case 55: { // PolicyNameHash
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 48: { // PolicyOR
+    case 56: { // PolicyOR
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 49: { // PolicyTicket
+    case 57: { // PolicyTicket
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 50: { // StartAuthSession
+    case 58: { // ReadPublic
+      rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
+      if (rc) return rc + TPM_RC_H + TPM_RC_1;
+      return 0;
+    }
+    case 59: { // StartAuthSession
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), true);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_DH_ENTITY(addHandle(), true);
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 56: { // PolicyPCR
+    case 65: { // PolicyPCR
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 57: { // PolicyRestart
+    case 66: { // PolicyRestart
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 59: { // PCR_Extend
+    case 68: { // PCR_Extend
       rc = unmarshal_TPMI_DH_PCR(addHandle(), true);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 60: { // PCR_SetAuthValue
+    case 69: { // PCR_SetAuthValue
       rc = unmarshal_TPMI_DH_PCR(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 61: { // EventSequenceComplete
+    case 70: { // EventSequenceComplete
       rc = unmarshal_TPMI_DH_PCR(addHandle(), true);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 63: { // PolicyPhysicalPresence
+    case 72: { // PolicyPhysicalPresence
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 64: { // PolicyDuplicationSelect
+    case 73: { // PolicyDuplicationSelect
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 65: { // PolicyGetDigest
+    case 74: { // PolicyGetDigest
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 67: { // PolicyPassword
+    case 76: { // PolicyPassword
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 68: { // PolicyNvWritten
+    case 77: { // PolicyNvWritten
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 69: { // PolicyTemplate
+    case 78: { // PolicyTemplate
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 70: { // PolicyAuthorizeNV
+    case 79: { // CreateLoaded
+      rc = unmarshal_TPMI_DH_PARENT(addHandle(), true);
+      if (rc) return rc + TPM_RC_H + TPM_RC_1;
+      return 0;
+    }
+    case 80: { // PolicyAuthorizeNV
       rc = unmarshal_TPMI_RH_NV_AUTH(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_RH_NV_INDEX(addHandle());
@@ -356,12 +406,12 @@ export function unmarshalHandles(index: u32): u32 {
       if (rc) return rc + TPM_RC_H + TPM_RC_3;
       return 0;
     }
-    case 71: { // PolicyCapability
+    case 81: { // PolicyCapability
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 72: { // PolicyParameters
+    case 82: { // PolicyParameters
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
@@ -468,30 +518,42 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 15: { // NV_GlobalWriteLock
+    case 15: { // CreatePrimary
+      store<u32>(COMMAND_IN, handleAt(0));
+      rc = unmarshal_TPM2B_SENSITIVE_CREATE(COMMAND_IN + 4);
+      if (rc) return rc + TPM_RC_P + TPM_RC_1;
+      rc = unmarshal_TPM2B_PUBLIC(COMMAND_IN + 204, false);
+      if (rc) return rc + TPM_RC_P + TPM_RC_2;
+      rc = unmarshalTPM2B(COMMAND_IN + 820, SIZEOF_TPMT_HA);
+      if (rc) return rc + TPM_RC_P + TPM_RC_3;
+      rc = unmarshal_TPML_PCR_SELECTION(COMMAND_IN + 888);
+      if (rc) return rc + TPM_RC_P + TPM_RC_4;
+      break;
+    }
+    case 16: { // NV_GlobalWriteLock
       store<u32>(COMMAND_IN, handleAt(0));
       break;
     }
-    case 16: { // NV_Increment
+    case 17: { // NV_Increment
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       break;
     }
-    case 17: { // NV_SetBits
+    case 18: { // NV_SetBits
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       rc = unmarshalU64(COMMAND_IN + 8);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 18: { // NV_Extend
+    case 19: { // NV_Extend
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       rc = unmarshalTPM2B(COMMAND_IN + 8, MAX_NV_BUFFER_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 19: { // NV_Write
+    case 20: { // NV_Write
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       rc = unmarshalTPM2B(COMMAND_IN + 8, MAX_NV_BUFFER_SIZE);
@@ -500,16 +562,16 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_2;
       break;
     }
-    case 20: { // NV_WriteLock
+    case 21: { // NV_WriteLock
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       break;
     }
-    case 21: { // DictionaryAttackLockReset
+    case 22: { // DictionaryAttackLockReset
       store<u32>(COMMAND_IN, handleAt(0));
       break;
     }
-    case 22: { // DictionaryAttackParameters
+    case 23: { // DictionaryAttackParameters
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalU32(COMMAND_IN + 4);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -519,23 +581,23 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_3;
       break;
     }
-    case 23: { // NV_ChangeAuth
+    case 24: { // NV_ChangeAuth
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 24: { // PCR_Event
+    case 25: { // PCR_Event
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_EVENT_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 25: { // PCR_Reset
+    case 26: { // PCR_Reset
       store<u32>(COMMAND_IN, handleAt(0));
       break;
     }
-    case 26: { // SequenceComplete
+    case 27: { // SequenceComplete
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_BUFFER);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -543,13 +605,13 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_2;
       break;
     }
-    case 27: { // SetAlgorithmSet
+    case 28: { // SetAlgorithmSet
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalU32(COMMAND_IN + 4);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 28: { // SetCommandCodeAuditStatus
+    case 29: { // SetCommandCodeAuditStatus
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshal_TPMI_ALG_HASH(COMMAND_IN + 4, true);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -559,32 +621,41 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_3;
       break;
     }
-    case 29: { // IncrementalSelfTest
+    case 30: { // IncrementalSelfTest
       rc = unmarshal_TPML_ALG(COMMAND_IN);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 30: { // SelfTest
+    case 31: { // SelfTest
       rc = unmarshal_TPMI_YES_NO(COMMAND_IN);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 31: { // Startup
+    case 32: { // Startup
       rc = unmarshal_TPM_SU(COMMAND_IN);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 32: { // Shutdown
+    case 33: { // Shutdown
       rc = unmarshal_TPM_SU(COMMAND_IN);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 33: { // StirRandom
+    case 34: { // StirRandom
       rc = unmarshalTPM2B(COMMAND_IN, SIZEOF_TPMU_SENSITIVE_CREATE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 34: { // PolicyNV
+    case 35: { // ActivateCredential
+      store<u32>(COMMAND_IN, handleAt(0));
+      store<u32>(COMMAND_IN + 4, handleAt(1));
+      rc = unmarshalTPM2B(COMMAND_IN + 8, SIZEOF_TPMS_ID_OBJECT);
+      if (rc) return rc + TPM_RC_P + TPM_RC_1;
+      rc = unmarshalTPM2B(COMMAND_IN + 142, SIZEOF_TPMU_ENCRYPTED_SECRET);
+      if (rc) return rc + TPM_RC_P + TPM_RC_2;
+      break;
+    }
+    case 36: { // PolicyNV
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       store<u32>(COMMAND_IN + 8, handleAt(2));
@@ -596,7 +667,7 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_3;
       break;
     }
-    case 35: { // NV_Read
+    case 37: { // NV_Read
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       rc = unmarshalU16(COMMAND_IN + 8);
@@ -605,12 +676,19 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_2;
       break;
     }
-    case 36: { // NV_ReadLock
+    case 38: { // NV_ReadLock
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       break;
     }
-    case 37: { // PolicySecret
+    case 39: { // ObjectChangeAuth
+      store<u32>(COMMAND_IN, handleAt(0));
+      store<u32>(COMMAND_IN + 4, handleAt(1));
+      rc = unmarshalTPM2B(COMMAND_IN + 8, MAX_DIGEST_SIZE);
+      if (rc) return rc + TPM_RC_P + TPM_RC_1;
+      break;
+    }
+    case 40: { // PolicySecret
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       rc = unmarshalTPM2B(COMMAND_IN + 8, MAX_DIGEST_SIZE);
@@ -623,22 +701,63 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_4;
       break;
     }
-    case 38: { // SequenceUpdate
+    case 41: { // Create
+      store<u32>(COMMAND_IN, handleAt(0));
+      rc = unmarshal_TPM2B_SENSITIVE_CREATE(COMMAND_IN + 4);
+      if (rc) return rc + TPM_RC_P + TPM_RC_1;
+      rc = unmarshal_TPM2B_PUBLIC(COMMAND_IN + 204, false);
+      if (rc) return rc + TPM_RC_P + TPM_RC_2;
+      rc = unmarshalTPM2B(COMMAND_IN + 820, SIZEOF_TPMT_HA);
+      if (rc) return rc + TPM_RC_P + TPM_RC_3;
+      rc = unmarshal_TPML_PCR_SELECTION(COMMAND_IN + 888);
+      if (rc) return rc + TPM_RC_P + TPM_RC_4;
+      break;
+    }
+    case 42: { // Load
+      store<u32>(COMMAND_IN, handleAt(0));
+      rc = unmarshalTPM2B(COMMAND_IN + 4, SIZEOF__PRIVATE);
+      if (rc) return rc + TPM_RC_P + TPM_RC_1;
+      rc = unmarshal_TPM2B_PUBLIC(COMMAND_IN + 1556, false);
+      if (rc) return rc + TPM_RC_P + TPM_RC_2;
+      break;
+    }
+    case 43: { // SequenceUpdate
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_BUFFER);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 39: { // FlushContext
+    case 44: { // Unseal
+      store<u32>(COMMAND_IN, handleAt(0));
+      break;
+    }
+    case 45: { // FlushContext
       rc = unmarshal_TPMI_DH_CONTEXT(COMMAND_IN);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 40: { // NV_ReadPublic
+    case 46: { // LoadExternal
+      rc = unmarshal_TPM2B_SENSITIVE(COMMAND_IN);
+      if (rc) return rc + TPM_RC_P + TPM_RC_1;
+      rc = unmarshal_TPM2B_PUBLIC(COMMAND_IN + 1420, true);
+      if (rc) return rc + TPM_RC_P + TPM_RC_2;
+      rc = unmarshal_TPMI_RH_HIERARCHY(COMMAND_IN + 2036, true);
+      if (rc) return rc + TPM_RC_P + TPM_RC_3;
+      break;
+    }
+    case 47: { // MakeCredential
+      store<u32>(COMMAND_IN, handleAt(0));
+      rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
+      if (rc) return rc + TPM_RC_P + TPM_RC_1;
+      rc = unmarshalTPM2B(COMMAND_IN + 70, SIZEOF_TPMU_NAME);
+      if (rc) return rc + TPM_RC_P + TPM_RC_2;
+      break;
+    }
+    case 48: { // NV_ReadPublic
       store<u32>(COMMAND_IN, handleAt(0));
       break;
     }
-    case 41: { // PolicyAuthorize
+    case 49: { // PolicyAuthorize
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -650,17 +769,17 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_4;
       break;
     }
-    case 42: { // PolicyAuthValue
+    case 50: { // PolicyAuthValue
       store<u32>(COMMAND_IN, handleAt(0));
       break;
     }
-    case 43: { // PolicyCommandCode
+    case 51: { // PolicyCommandCode
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalU32(COMMAND_IN + 4);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 44: { // PolicyCounterTimer
+    case 52: { // PolicyCounterTimer
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -670,31 +789,31 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_3;
       break;
     }
-    case 45: { // PolicyCpHash
+    case 53: { // PolicyCpHash
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 46: { // PolicyLocality
+    case 54: { // PolicyLocality
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshal_TPMA_LOCALITY(COMMAND_IN + 4);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 47: { // PolicyNameHash
+    case 55: { // PolicyNameHash
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 48: { // PolicyOR
+    case 56: { // PolicyOR
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshal_TPML_DIGEST(COMMAND_IN + 8);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 49: { // PolicyTicket
+    case 57: { // PolicyTicket
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, SIZEOF_TIMEOUT);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -708,7 +827,11 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_5;
       break;
     }
-    case 50: { // StartAuthSession
+    case 58: { // ReadPublic
+      store<u32>(COMMAND_IN, handleAt(0));
+      break;
+    }
+    case 59: { // StartAuthSession
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       rc = unmarshalTPM2B(COMMAND_IN + 8, MAX_DIGEST_SIZE);
@@ -723,7 +846,7 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_5;
       break;
     }
-    case 51: { // GetCapability
+    case 60: { // GetCapability
       rc = unmarshal_TPM_CAP(COMMAND_IN);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       rc = unmarshalU32(COMMAND_IN + 4);
@@ -732,12 +855,12 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_3;
       break;
     }
-    case 52: { // GetRandom
+    case 61: { // GetRandom
       rc = unmarshalU16(COMMAND_IN);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 54: { // Hash
+    case 63: { // Hash
       rc = unmarshalTPM2B(COMMAND_IN, MAX_DIGEST_BUFFER);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       rc = unmarshal_TPMI_ALG_HASH(COMMAND_IN + 1026, false);
@@ -746,12 +869,12 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_3;
       break;
     }
-    case 55: { // PCR_Read
+    case 64: { // PCR_Read
       rc = unmarshal_TPML_PCR_SELECTION(COMMAND_IN);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 56: { // PolicyPCR
+    case 65: { // PolicyPCR
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -759,41 +882,41 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_2;
       break;
     }
-    case 57: { // PolicyRestart
+    case 66: { // PolicyRestart
       store<u32>(COMMAND_IN, handleAt(0));
       break;
     }
-    case 59: { // PCR_Extend
+    case 68: { // PCR_Extend
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshal_TPML_DIGEST_VALUES(COMMAND_IN + 8);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 60: { // PCR_SetAuthValue
+    case 69: { // PCR_SetAuthValue
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 61: { // EventSequenceComplete
+    case 70: { // EventSequenceComplete
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       rc = unmarshalTPM2B(COMMAND_IN + 8, MAX_DIGEST_BUFFER);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 62: { // HashSequenceStart
+    case 71: { // HashSequenceStart
       rc = unmarshalTPM2B(COMMAND_IN, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       rc = unmarshal_TPMI_ALG_HASH(COMMAND_IN + 66, true);
       if (rc) return rc + TPM_RC_P + TPM_RC_2;
       break;
     }
-    case 63: { // PolicyPhysicalPresence
+    case 72: { // PolicyPhysicalPresence
       store<u32>(COMMAND_IN, handleAt(0));
       break;
     }
-    case 64: { // PolicyDuplicationSelect
+    case 73: { // PolicyDuplicationSelect
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, SIZEOF_TPMU_NAME);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -803,38 +926,46 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_3;
       break;
     }
-    case 65: { // PolicyGetDigest
+    case 74: { // PolicyGetDigest
       store<u32>(COMMAND_IN, handleAt(0));
       break;
     }
-    case 66: { // TestParms
+    case 75: { // TestParms
       rc = unmarshal_TPMT_PUBLIC_PARMS(COMMAND_IN);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 67: { // PolicyPassword
+    case 76: { // PolicyPassword
       store<u32>(COMMAND_IN, handleAt(0));
       break;
     }
-    case 68: { // PolicyNvWritten
+    case 77: { // PolicyNvWritten
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshal_TPMI_YES_NO(COMMAND_IN + 4);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 69: { // PolicyTemplate
+    case 78: { // PolicyTemplate
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 70: { // PolicyAuthorizeNV
+    case 79: { // CreateLoaded
+      store<u32>(COMMAND_IN, handleAt(0));
+      rc = unmarshal_TPM2B_SENSITIVE_CREATE(COMMAND_IN + 4);
+      if (rc) return rc + TPM_RC_P + TPM_RC_1;
+      rc = unmarshalTPM2B(COMMAND_IN + 202, SIZEOF_TPMT_PUBLIC);
+      if (rc) return rc + TPM_RC_P + TPM_RC_2;
+      break;
+    }
+    case 80: { // PolicyAuthorizeNV
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       store<u32>(COMMAND_IN + 8, handleAt(2));
       break;
     }
-    case 71: { // PolicyCapability
+    case 81: { // PolicyCapability
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -848,7 +979,7 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_5;
       break;
     }
-    case 72: { // PolicyParameters
+    case 82: { // PolicyParameters
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -906,178 +1037,208 @@ export function runCommand(index: u32): u32 {
     case 14: { // ClockRateAdjust
       return ClockRateAdjust(changetype<ClockRateAdjust_In>(COMMAND_IN));
     }
-    case 15: { // NV_GlobalWriteLock
+    case 15: { // CreatePrimary
+      return CreatePrimary(changetype<CreatePrimary_In>(COMMAND_IN), changetype<CreatePrimary_Out>(COMMAND_OUT));
+    }
+    case 16: { // NV_GlobalWriteLock
       return NV_GlobalWriteLock(changetype<NV_GlobalWriteLock_In>(COMMAND_IN));
     }
-    case 16: { // NV_Increment
+    case 17: { // NV_Increment
       return NV_Increment(changetype<NV_Increment_In>(COMMAND_IN));
     }
-    case 17: { // NV_SetBits
+    case 18: { // NV_SetBits
       return NV_SetBits(changetype<NV_SetBits_In>(COMMAND_IN));
     }
-    case 18: { // NV_Extend
+    case 19: { // NV_Extend
       return NV_Extend(changetype<NV_Extend_In>(COMMAND_IN));
     }
-    case 19: { // NV_Write
+    case 20: { // NV_Write
       return NV_Write(changetype<NV_Write_In>(COMMAND_IN));
     }
-    case 20: { // NV_WriteLock
+    case 21: { // NV_WriteLock
       return NV_WriteLock(changetype<NV_WriteLock_In>(COMMAND_IN));
     }
-    case 21: { // DictionaryAttackLockReset
+    case 22: { // DictionaryAttackLockReset
       return DictionaryAttackLockReset(changetype<DictionaryAttackLockReset_In>(COMMAND_IN));
     }
-    case 22: { // DictionaryAttackParameters
+    case 23: { // DictionaryAttackParameters
       return DictionaryAttackParameters(changetype<DictionaryAttackParameters_In>(COMMAND_IN));
     }
-    case 23: { // NV_ChangeAuth
+    case 24: { // NV_ChangeAuth
       return NV_ChangeAuth(changetype<NV_ChangeAuth_In>(COMMAND_IN));
     }
-    case 24: { // PCR_Event
+    case 25: { // PCR_Event
       return PCR_Event(changetype<PCR_Event_In>(COMMAND_IN), changetype<PCR_Event_Out>(COMMAND_OUT));
     }
-    case 25: { // PCR_Reset
+    case 26: { // PCR_Reset
       return PCR_Reset(changetype<PCR_Reset_In>(COMMAND_IN));
     }
-    case 26: { // SequenceComplete
+    case 27: { // SequenceComplete
       return SequenceComplete(changetype<SequenceComplete_In>(COMMAND_IN), changetype<SequenceComplete_Out>(COMMAND_OUT));
     }
-    case 27: { // SetAlgorithmSet
+    case 28: { // SetAlgorithmSet
       return SetAlgorithmSet(changetype<SetAlgorithmSet_In>(COMMAND_IN));
     }
-    case 28: { // SetCommandCodeAuditStatus
+    case 29: { // SetCommandCodeAuditStatus
       return SetCommandCodeAuditStatus(changetype<SetCommandCodeAuditStatus_In>(COMMAND_IN));
     }
-    case 29: { // IncrementalSelfTest
+    case 30: { // IncrementalSelfTest
       return IncrementalSelfTest(changetype<IncrementalSelfTest_In>(COMMAND_IN), changetype<IncrementalSelfTest_Out>(COMMAND_OUT));
     }
-    case 30: { // SelfTest
+    case 31: { // SelfTest
       return SelfTest(changetype<SelfTest_In>(COMMAND_IN));
     }
-    case 31: { // Startup
+    case 32: { // Startup
       return Startup(changetype<Startup_In>(COMMAND_IN));
     }
-    case 32: { // Shutdown
+    case 33: { // Shutdown
       return Shutdown(changetype<Shutdown_In>(COMMAND_IN));
     }
-    case 33: { // StirRandom
+    case 34: { // StirRandom
       return StirRandom(changetype<StirRandom_In>(COMMAND_IN));
     }
-    case 34: { // PolicyNV
+    case 35: { // ActivateCredential
+      return ActivateCredential(changetype<ActivateCredential_In>(COMMAND_IN), changetype<ActivateCredential_Out>(COMMAND_OUT));
+    }
+    case 36: { // PolicyNV
       return PolicyNV(changetype<PolicyNV_In>(COMMAND_IN));
     }
-    case 35: { // NV_Read
+    case 37: { // NV_Read
       return NV_Read(changetype<NV_Read_In>(COMMAND_IN), changetype<NV_Read_Out>(COMMAND_OUT));
     }
-    case 36: { // NV_ReadLock
+    case 38: { // NV_ReadLock
       return NV_ReadLock(changetype<NV_ReadLock_In>(COMMAND_IN));
     }
-    case 37: { // PolicySecret
+    case 39: { // ObjectChangeAuth
+      return ObjectChangeAuth(changetype<ObjectChangeAuth_In>(COMMAND_IN), changetype<ObjectChangeAuth_Out>(COMMAND_OUT));
+    }
+    case 40: { // PolicySecret
       return PolicySecret(changetype<PolicySecret_In>(COMMAND_IN), changetype<PolicySecret_Out>(COMMAND_OUT));
     }
-    case 38: { // SequenceUpdate
+    case 41: { // Create
+      return Create(changetype<Create_In>(COMMAND_IN), changetype<Create_Out>(COMMAND_OUT));
+    }
+    case 42: { // Load
+      return Load(changetype<Load_In>(COMMAND_IN), changetype<Load_Out>(COMMAND_OUT));
+    }
+    case 43: { // SequenceUpdate
       return SequenceUpdate(changetype<SequenceUpdate_In>(COMMAND_IN));
     }
-    case 39: { // FlushContext
+    case 44: { // Unseal
+      return Unseal(changetype<Unseal_In>(COMMAND_IN), changetype<Unseal_Out>(COMMAND_OUT));
+    }
+    case 45: { // FlushContext
       return FlushContext(changetype<FlushContext_In>(COMMAND_IN));
     }
-    case 40: { // NV_ReadPublic
+    case 46: { // LoadExternal
+      return LoadExternal(changetype<LoadExternal_In>(COMMAND_IN), changetype<LoadExternal_Out>(COMMAND_OUT));
+    }
+    case 47: { // MakeCredential
+      return MakeCredential(changetype<MakeCredential_In>(COMMAND_IN), changetype<MakeCredential_Out>(COMMAND_OUT));
+    }
+    case 48: { // NV_ReadPublic
       return NV_ReadPublic(changetype<NV_ReadPublic_In>(COMMAND_IN), changetype<NV_ReadPublic_Out>(COMMAND_OUT));
     }
-    case 41: { // PolicyAuthorize
+    case 49: { // PolicyAuthorize
       return PolicyAuthorize(changetype<PolicyAuthorize_In>(COMMAND_IN));
     }
-    case 42: { // PolicyAuthValue
+    case 50: { // PolicyAuthValue
       return PolicyAuthValue(changetype<PolicyAuthValue_In>(COMMAND_IN));
     }
-    case 43: { // PolicyCommandCode
+    case 51: { // PolicyCommandCode
       return PolicyCommandCode(changetype<PolicyCommandCode_In>(COMMAND_IN));
     }
-    case 44: { // PolicyCounterTimer
+    case 52: { // PolicyCounterTimer
       return PolicyCounterTimer(changetype<PolicyCounterTimer_In>(COMMAND_IN));
     }
-    case 45: { // PolicyCpHash
+    case 53: { // PolicyCpHash
       return PolicyCpHash(changetype<PolicyCpHash_In>(COMMAND_IN));
     }
-    case 46: { // PolicyLocality
+    case 54: { // PolicyLocality
       return PolicyLocality(changetype<PolicyLocality_In>(COMMAND_IN));
     }
-    case 47: { // PolicyNameHash
+    case 55: { // PolicyNameHash
       return PolicyNameHash(changetype<PolicyNameHash_In>(COMMAND_IN));
     }
-    case 48: { // PolicyOR
+    case 56: { // PolicyOR
       return PolicyOR(changetype<PolicyOR_In>(COMMAND_IN));
     }
-    case 49: { // PolicyTicket
+    case 57: { // PolicyTicket
       return PolicyTicket(changetype<PolicyTicket_In>(COMMAND_IN));
     }
-    case 50: { // StartAuthSession
+    case 58: { // ReadPublic
+      return ReadPublic(changetype<ReadPublic_In>(COMMAND_IN), changetype<ReadPublic_Out>(COMMAND_OUT));
+    }
+    case 59: { // StartAuthSession
       return StartAuthSession(changetype<StartAuthSession_In>(COMMAND_IN), changetype<StartAuthSession_Out>(COMMAND_OUT));
     }
-    case 51: { // GetCapability
+    case 60: { // GetCapability
       return GetCapability(changetype<GetCapability_In>(COMMAND_IN), changetype<GetCapability_Out>(COMMAND_OUT));
     }
-    case 52: { // GetRandom
+    case 61: { // GetRandom
       return GetRandom(changetype<GetRandom_In>(COMMAND_IN), changetype<GetRandom_Out>(COMMAND_OUT));
     }
-    case 53: { // GetTestResult
+    case 62: { // GetTestResult
       return GetTestResult(changetype<GetTestResult_Out>(COMMAND_OUT));
     }
-    case 54: { // Hash
+    case 63: { // Hash
       return Hash(changetype<Hash_In>(COMMAND_IN), changetype<Hash_Out>(COMMAND_OUT));
     }
-    case 55: { // PCR_Read
+    case 64: { // PCR_Read
       return PCR_Read(changetype<PCR_Read_In>(COMMAND_IN), changetype<PCR_Read_Out>(COMMAND_OUT));
     }
-    case 56: { // PolicyPCR
+    case 65: { // PolicyPCR
       return PolicyPCR(changetype<PolicyPCR_In>(COMMAND_IN));
     }
-    case 57: { // PolicyRestart
+    case 66: { // PolicyRestart
       return PolicyRestart(changetype<PolicyRestart_In>(COMMAND_IN));
     }
-    case 58: { // ReadClock
+    case 67: { // ReadClock
       return ReadClock(changetype<ReadClock_Out>(COMMAND_OUT));
     }
-    case 59: { // PCR_Extend
+    case 68: { // PCR_Extend
       return PCR_Extend(changetype<PCR_Extend_In>(COMMAND_IN));
     }
-    case 60: { // PCR_SetAuthValue
+    case 69: { // PCR_SetAuthValue
       return PCR_SetAuthValue(changetype<PCR_SetAuthValue_In>(COMMAND_IN));
     }
-    case 61: { // EventSequenceComplete
+    case 70: { // EventSequenceComplete
       return EventSequenceComplete(changetype<EventSequenceComplete_In>(COMMAND_IN), changetype<EventSequenceComplete_Out>(COMMAND_OUT));
     }
-    case 62: { // HashSequenceStart
+    case 71: { // HashSequenceStart
       return HashSequenceStart(changetype<HashSequenceStart_In>(COMMAND_IN), changetype<HashSequenceStart_Out>(COMMAND_OUT));
     }
-    case 63: { // PolicyPhysicalPresence
+    case 72: { // PolicyPhysicalPresence
       return PolicyPhysicalPresence(changetype<PolicyPhysicalPresence_In>(COMMAND_IN));
     }
-    case 64: { // PolicyDuplicationSelect
+    case 73: { // PolicyDuplicationSelect
       return PolicyDuplicationSelect(changetype<PolicyDuplicationSelect_In>(COMMAND_IN));
     }
-    case 65: { // PolicyGetDigest
+    case 74: { // PolicyGetDigest
       return PolicyGetDigest(changetype<PolicyGetDigest_In>(COMMAND_IN), changetype<PolicyGetDigest_Out>(COMMAND_OUT));
     }
-    case 66: { // TestParms
+    case 75: { // TestParms
       return TestParms(changetype<TestParms_In>(COMMAND_IN));
     }
-    case 67: { // PolicyPassword
+    case 76: { // PolicyPassword
       return PolicyPassword(changetype<PolicyPassword_In>(COMMAND_IN));
     }
-    case 68: { // PolicyNvWritten
+    case 77: { // PolicyNvWritten
       return PolicyNvWritten(changetype<PolicyNvWritten_In>(COMMAND_IN));
     }
-    case 69: { // PolicyTemplate
+    case 78: { // PolicyTemplate
       return PolicyTemplate(changetype<PolicyTemplate_In>(COMMAND_IN));
     }
-    case 70: { // PolicyAuthorizeNV
+    case 79: { // CreateLoaded
+      return CreateLoaded(changetype<CreateLoaded_In>(COMMAND_IN), changetype<CreateLoaded_Out>(COMMAND_OUT));
+    }
+    case 80: { // PolicyAuthorizeNV
       return PolicyAuthorizeNV(changetype<PolicyAuthorizeNV_In>(COMMAND_IN));
     }
-    case 71: { // PolicyCapability
+    case 81: { // PolicyCapability
       return PolicyCapability(changetype<PolicyCapability_In>(COMMAND_IN));
     }
-    case 72: { // PolicyParameters
+    case 82: { // PolicyParameters
       return PolicyParameters(changetype<PolicyParameters_In>(COMMAND_IN));
     }
   }
@@ -1087,6 +1248,15 @@ export function runCommand(index: u32): u32 {
 /** Goes on with a command that answered PENDING. */
 export function resumeCommand(index: u32): u32 {
   switch (index) {
+    case 15: { // CreatePrimary
+      return CreatePrimary_resume(changetype<CreatePrimary_In>(COMMAND_IN), changetype<CreatePrimary_Out>(COMMAND_OUT));
+    }
+    case 41: { // Create
+      return Create_resume(changetype<Create_In>(COMMAND_IN), changetype<Create_Out>(COMMAND_OUT));
+    }
+    case 79: { // CreateLoaded
+      return CreateLoaded_resume(changetype<CreateLoaded_In>(COMMAND_IN), changetype<CreateLoaded_Out>(COMMAND_OUT));
+    }
   }
   return TPM_RC_FAILURE;
 }
@@ -1101,72 +1271,125 @@ export function marshalResponse(index: u32): void {
       marshalU32(load<u32>(COMMAND_OUT + 12));
       return;
     }
-    case 24: { // PCR_Event
+    case 15: { // CreatePrimary
+      marshal_TPM2B_PUBLIC(COMMAND_OUT + 4);
+      marshal_TPM2B_CREATION_DATA(COMMAND_OUT + 624);
+      marshalTPM2B(COMMAND_OUT + 944);
+      marshal_TPMT_TK_CREATION(COMMAND_OUT + 1012);
+      marshalTPM2B(COMMAND_OUT + 1088);
+      return;
+    }
+    case 25: { // PCR_Event
       marshal_TPML_DIGEST_VALUES(COMMAND_OUT);
       return;
     }
-    case 26: { // SequenceComplete
+    case 27: { // SequenceComplete
       marshalTPM2B(COMMAND_OUT);
       marshal_TPMT_TK_HASHCHECK(COMMAND_OUT + 68);
       return;
     }
-    case 29: { // IncrementalSelfTest
+    case 30: { // IncrementalSelfTest
       marshal_TPML_ALG(COMMAND_OUT);
       return;
     }
-    case 35: { // NV_Read
+    case 35: { // ActivateCredential
       marshalTPM2B(COMMAND_OUT);
       return;
     }
-    case 37: { // PolicySecret
+    case 37: { // NV_Read
+      marshalTPM2B(COMMAND_OUT);
+      return;
+    }
+    case 39: { // ObjectChangeAuth
+      marshalTPM2B(COMMAND_OUT);
+      return;
+    }
+    case 40: { // PolicySecret
       marshalTPM2B(COMMAND_OUT);
       marshal_TPMT_TK_AUTH(COMMAND_OUT + 12);
       return;
     }
-    case 40: { // NV_ReadPublic
+    case 41: { // Create
+      marshalTPM2B(COMMAND_OUT);
+      marshal_TPM2B_PUBLIC(COMMAND_OUT + 1552);
+      marshal_TPM2B_CREATION_DATA(COMMAND_OUT + 2168);
+      marshalTPM2B(COMMAND_OUT + 2488);
+      marshal_TPMT_TK_CREATION(COMMAND_OUT + 2556);
+      return;
+    }
+    case 42: { // Load
+      marshalTPM2B(COMMAND_OUT + 4);
+      return;
+    }
+    case 44: { // Unseal
+      marshalTPM2B(COMMAND_OUT);
+      return;
+    }
+    case 46: { // LoadExternal
+      marshalTPM2B(COMMAND_OUT + 4);
+      return;
+    }
+    case 47: { // MakeCredential
+      marshalTPM2B(COMMAND_OUT);
+      marshalTPM2B(COMMAND_OUT + 134);
+      return;
+    }
+    case 48: { // NV_ReadPublic
       marshal_TPM2B_NV_PUBLIC(COMMAND_OUT);
       marshalTPM2B(COMMAND_OUT + 84);
       return;
     }
-    case 50: { // StartAuthSession
+    case 58: { // ReadPublic
+      marshal_TPM2B_PUBLIC(COMMAND_OUT);
+      marshalTPM2B(COMMAND_OUT + 616);
+      marshalTPM2B(COMMAND_OUT + 686);
+      return;
+    }
+    case 59: { // StartAuthSession
       marshalTPM2B(COMMAND_OUT + 4);
       return;
     }
-    case 51: { // GetCapability
+    case 60: { // GetCapability
       marshalU8(load<u8>(COMMAND_OUT));
       marshal_TPMS_CAPABILITY_DATA(COMMAND_OUT + 8);
       return;
     }
-    case 52: { // GetRandom
+    case 61: { // GetRandom
       marshalTPM2B(COMMAND_OUT);
       return;
     }
-    case 53: { // GetTestResult
+    case 62: { // GetTestResult
       marshalTPM2B(COMMAND_OUT);
       marshalU32(load<u32>(COMMAND_OUT + 1028));
       return;
     }
-    case 54: { // Hash
+    case 63: { // Hash
       marshalTPM2B(COMMAND_OUT);
       marshal_TPMT_TK_HASHCHECK(COMMAND_OUT + 68);
       return;
     }
-    case 55: { // PCR_Read
+    case 64: { // PCR_Read
       marshalU32(load<u32>(COMMAND_OUT));
       marshal_TPML_PCR_SELECTION(COMMAND_OUT + 8);
       marshal_TPML_DIGEST(COMMAND_OUT + 40);
       return;
     }
-    case 58: { // ReadClock
+    case 67: { // ReadClock
       marshal_TPMS_TIME_INFO(COMMAND_OUT);
       return;
     }
-    case 61: { // EventSequenceComplete
+    case 70: { // EventSequenceComplete
       marshal_TPML_DIGEST_VALUES(COMMAND_OUT);
       return;
     }
-    case 65: { // PolicyGetDigest
+    case 74: { // PolicyGetDigest
       marshalTPM2B(COMMAND_OUT);
+      return;
+    }
+    case 79: { // CreateLoaded
+      marshalTPM2B(COMMAND_OUT + 4);
+      marshal_TPM2B_PUBLIC(COMMAND_OUT + 1556);
+      marshalTPM2B(COMMAND_OUT + 2172);
       return;
     }
   }
