@@ -14,6 +14,7 @@ import {
 import { HMAC_STATE_SIZE, hmacFinal, hmacInit, hmacUpdate } from "../crypto/hmac";
 import { TPM2B, storeBE16, storeBE32, storeBE64 } from "./cursor";
 import { TPM_ALG_NULL, TPM_ALG_SHA1, TPM_ALG_SHA256, TPM_ALG_SHA384, TPM_ALG_SHA512 } from "./generated/constants";
+import { selfTestBeforeUse } from "./self-test";
 
 /** A running hash or HMAC: the crypto's hash number, then its state. */
 export const HASH_RECORD_SIZE: u32 = 8 + (HMAC_STATE_SIZE > HASH_STATE_SIZE ? HMAC_STATE_SIZE : HASH_STATE_SIZE);
@@ -67,6 +68,7 @@ export function cryptHashStart(record: usize, alg: u32): u32 {
   const number = hashNumber(alg);
   store<u32>(record, number);
   if (number == NONE) return 0;
+  selfTestBeforeUse(alg);
   hashInit(number, record + 8);
   return hashDigestSize(number);
 }
@@ -117,6 +119,7 @@ export function cryptHmacStart(record: usize, alg: u32, key: usize, keyLength: u
   const number = hashNumber(alg);
   store<u32>(record, number);
   if (number == NONE) return 0;
+  selfTestBeforeUse(alg);
   hmacInit(number, record + 8, key, keyLength);
   return hashDigestSize(number);
 }

@@ -1,8 +1,4 @@
 // Self-tests (Part 1, 12.3): each algorithm has a known answer, checked before its first use or when a command asks for it.
-import { algorithmEnabled } from "./algorithms";
-import { algorithmByIndex } from "./capabilities";
-import { MAX_ALG_LIST_SIZE, TPM_RC_VALUE } from "./generated/constants";
-import { TPML_ALG } from "./generated/structures";
 import { FATAL_ERROR_SELF_TEST, fail } from "./failure";
 import { knownAnswerTest } from "./known-answers";
 
@@ -36,42 +32,21 @@ export function selfTestInit(): void {
   toTestHigh = TESTED_HIGH;
 }
 
+/** Whether the algorithm has a test that was not run since _TPM_Init. */
 @inline
-function untested(alg: u32): bool {
+export function untested(alg: u32): bool {
   return alg < 64 ? ((toTestLow >> alg) & 1) != 0 : alg < 128 && ((toTestHigh >> (alg - 64)) & 1) != 0;
 }
 
 /** Tests an algorithm that was not yet tested; a wrong answer is failure mode. */
+@inline
 export function selfTestBeforeUse(alg: u32): void {
-  if (!untested(alg)) return;
+  if (untested(alg)) testAlgorithm(alg, false);
+}
+
+/** Tests an algorithm, again if need be. */
+export function testAlgorithm(alg: u32, full: bool): void {
   if (alg < 64) toTestLow &= ~((<u64>1) << alg);
   else toTestHigh &= ~((<u64>1) << (alg - 64));
-  if (!knownAnswerTest(alg)) fail(FAIL_SELF_TEST, FATAL_ERROR_SELF_TEST);
-}
-
-/** TPM2_SelfTest: everything, or what is still untested. */
-export function selfTest(full: bool): void {
-  if (full) selfTestInit();
-  for (let alg: u32 = 0; alg < 128; alg++) if (untested(alg) && algorithmEnabled(alg)) selfTestBeforeUse(alg);
-}
-
-/** TPM2_IncrementalSelfTest: tests what is asked for and lists what is left. */
-export function incrementalSelfTest(wanted: TPML_ALG, left: TPML_ALG): u32 {
-  for (let i: u32 = 0; i < wanted.count; i++) {
-    const alg = wanted.algorithms(i);
-    if (alg == 0 || !implemented(alg) || !algorithmEnabled(alg)) return TPM_RC_VALUE;
-  }
-  for (let i: u32 = 0; i < wanted.count; i++) selfTestBeforeUse(wanted.algorithms(i));
-  left.count = 0;
-  for (let alg: u32 = 0; alg < 128 && left.count < MAX_ALG_LIST_SIZE; alg++) {
-    if (!untested(alg)) continue;
-    left.set_algorithms(left.count, alg);
-    left.count++;
-  }
-  return 0;
-}
-
-function implemented(alg: u32): bool {
-  for (let i: u32 = 0; algorithmByIndex(i) != 0; i++) if (algorithmByIndex(i) == alg) return true;
-  return false;
+  if (!knownAnswerTest(alg, full)) fail(FAIL_SELF_TEST, FATAL_ERROR_SELF_TEST);
 }
