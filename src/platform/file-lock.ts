@@ -67,6 +67,10 @@ export function lockFile(path: string, means: LockMeans = {}): FileLock | undefi
   const known = fs.statSync(path, { throwIfNoEntry: false, bigint: true });
   if (known && heldBySqlite.has(keyOf(known))) return undefined;
   const fd = fs.openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0o660);
+  if (lockedByAnother(fd)) {
+    fs.closeSync(fd);
+    return undefined;
+  }
   switch (lockByHelper(fd, means.helpers ?? HELPERS)) {
     case "locked":
       return { foreignSafe: true, release: once(() => fs.closeSync(fd)) };
@@ -158,7 +162,7 @@ function lockBySqlite(path: string, fd: number): FileLock | undefined {
 }
 
 function lockByGuard(fd: number): FileLock | undefined {
-  const guard = lockedByAnother(fd) ? undefined : bindGuard(fd);
+  const guard = bindGuard(fd);
   if (!guard) {
     fs.closeSync(fd);
     return undefined;
@@ -172,7 +176,10 @@ function lockByGuard(fd: number): FileLock | undefined {
   };
 }
 
-/** Whether /proc/locks shows a write lock on the open file. Where there is no /proc nothing can be said. */
+/**
+ * Whether /proc/locks shows a write lock on the open file: that is far quicker than asking a helper again and again. It shows nothing where
+ * there is no /proc, of other containers, and of file systems that give it other device numbers.
+ */
 function lockedByAnother(fd: number): boolean {
   const { dev, ino } = fs.fstatSync(fd, { bigint: true });
   const major = ((dev >> 8n) & 0xfffn) | ((dev >> 32n) & ~0xfffn);
