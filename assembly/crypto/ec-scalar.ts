@@ -101,14 +101,14 @@ export function scalarFromDraw(d: usize, draw: usize, length: u32): void {
   const total = (length + 3) >> 2;
   bnFromBytes(LONG, total, draw, length);
   bnMul(PRODUCT, LONG + (high << 2), total - high, curve.constants + (n << 3), n + 1);
-  // The quotient, floor(floor(x/2^(32(n-1)))*mu / 2^(32(n+1))), is at most two too small.
+  // The quotient, floor(floor(x/2^(32(n-1)))*mu / 2^(32(n+1))), is at most one too small: cutting x and mu costs less than
+  // 2^(32(n-1))/order + x/2^(64n) < 1 before the last floor.
   const quotient = PRODUCT + ((n + 1) << 2);
   const quotientWords = total - high;
   bnSubWord(SCRATCH, ORDER + MODULUS_WORDS, 1, n);
   store<u32>(SCRATCH + (n << 2), 0);
   bnMul(QUOTIENT, quotient, quotientWords, SCRATCH, n);
   bnSub(LONG, LONG, QUOTIENT, n + 1);
-  bnReduceOnce(LONG, LONG, 0, SCRATCH, QUOTIENT, n + 1);
   bnReduceOnce(LONG, LONG, 0, SCRATCH, QUOTIENT, n + 1);
   bnAddWord(d, LONG, 1, n);
   scalarWipe();

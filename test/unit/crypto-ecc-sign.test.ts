@@ -163,6 +163,14 @@ describe.each(curves)("signatures that would be 0 on $name", (curve) => {
     expect(signed(curve, "sm2Sign", bytesOf(curve, d), digest, digest.length, draw)).toBe(SIGN_AGAIN);
   });
 
+  it("SM2 accepts no signature with r + s = n, whatever it would verify", () => {
+    if (curve.bits > 512) return;
+    const s = 4711n;
+    const r = n - s;
+    const digest = digestOfValue(mod(r - multiply(curve, s)![0], n));
+    expect(accepts(curve, "sm2Verify", [], multiply(curve, 5n), digest, { r, s })).toBe(false);
+  });
+
   it("Schnorr and ECDAA ask for another nonce when s is 0", () => {
     const digest = digestOf("sha256", Buffer.from("zero"));
     const challenge = schnorrChallenge(curve, "sha256", multiply(curve, k), digest);

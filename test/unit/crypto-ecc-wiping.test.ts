@@ -31,6 +31,19 @@ function expectForgotten(length: number, secrets: Record<string, bigint>, run: (
   }
 }
 
+/** Expects the module's own memory to be the same whichever secret a call worked with. */
+function expectNoTrace(secrets: Uint8Array[], run: (wasm: WasmHarness, secret: Uint8Array) => void): void {
+  const [first, ...others] = secrets.map((secret) => {
+    const wasm = new WasmHarness(module);
+    const own = wasm.memory.buffer.byteLength - PAGE;
+    run(wasm, secret);
+    return wasm.read(0, own);
+  });
+  for (const other of others) {
+    expect(other.findIndex((byte, i) => byte !== first![i])).toBe(-1);
+  }
+}
+
 describe.each(curves)("what remains in memory on $name", (curve) => {
   const random = new Seeded(`wiping ${curve.name}`);
   const { n, bytes } = curve;
@@ -43,6 +56,24 @@ describe.each(curves)("what remains in memory on $name", (curve) => {
 
   it("the search finds what is there: the prime is one of the parameters", () => {
     expect(() => expectForgotten(bytes, { p: curve.p }, () => {})).toThrow(/p as bytes/);
+  });
+
+  it("nothing that depends on the secret after operations whose results are secret", () => {
+    const secrets = [d, k, e, 1n, n - 2n].map((secret) => bytesOf(curve, secret));
+    const fixed = bytesOf(curve, 77n);
+    expectNoTrace(secrets, (wasm, secret) => wasm.call("ecPrivateValid", curve.id, secret));
+    expectNoTrace(secrets, (wasm, secret) => wasm.call("ecPublic", curve.id, secret, ...out(wasm)));
+    expectNoTrace(secrets, (wasm, secret) => wasm.call("ecMultiply", curve.id, secret, x, y, ...out(wasm)));
+    for (const name of ["ecmqvExchange", "sm2Exchange"]) {
+      expectNoTrace(secrets, (wasm, secret) => wasm.call(name, curve.id, secret, fixed, x, y, x, y, ...out(wasm)));
+    }
+    expectNoTrace(secrets, (wasm, secret) => {
+      const draw = toBytes(0n, bytes + 8);
+      draw.set(secret, 8);
+      wasm.call("ecPrivateFromDraw", curve.id, draw, bytes + 8, wasm.reserve(bytes));
+      const [c2, c3] = [wasm.reserve(40), wasm.reserve(32)];
+      wasm.call("eccEncrypt", curve.id, 1, x, y, draw, fixed, 24, ...out(wasm), c2, c3);
+    });
   });
 
   it("no key or draw after making a key pair", () => {
