@@ -23,6 +23,7 @@ export const packages = {
   swtpm: "/usr/bin/swtpm",
   "swtpm-tools": "/usr/bin/swtpm_bios",
   "tpm2-tools": "/usr/bin/tpm2_getrandom",
+  tss2: "/usr/bin/tssgetrandom",
   "util-linux": ["/usr/bin/setpriv", "/bin/setpriv"],
 };
 
