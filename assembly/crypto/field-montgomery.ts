@@ -38,7 +38,8 @@ export const MODULUS_SIZE: usize = MODULUS_SQUARE + ELEMENT_SIZE;
 const ZERO: usize = memory.data(192, 16);
 /** The limbs of 1, not in Montgomery form. */
 const UNIT: usize = memory.data<i64>([1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 16);
-const QUOTIENT: usize = memory.data(192, 16);
+/** Sums of products by column, not yet carried. */
+const COLUMNS: usize = memory.data(192, 16);
 const PRODUCT: usize = memory.data(192, 16);
 const REDUCED: usize = memory.data(96, 16);
 
@@ -64,7 +65,12 @@ export function montgomeryMul(d: usize, a: usize, b: usize, m: usize): void {
   montgomeryMulSub(d, a, b, ZERO, m);
 }
 
-/** d = a*b/R - c mod m, all in limbs. d may be any of the operands. */
+/**
+ * d = a*b/R - c mod m, all in limbs. d may be any of the operands.
+ *
+ * One limb of a after another: its row of products and the multiple of m that clears the lowest column are added to the column
+ * sums, which then move down by one column; carries wait until the end.
+ */
 export function montgomeryMulSub(d: usize, a: usize, b: usize, c: usize, m: usize): void {
   const modulus = changetype<Modulus>(m);
   const end = (<usize>modulus.limbs) << 3;
@@ -73,31 +79,36 @@ export function montgomeryMulSub(d: usize, a: usize, b: usize, c: usize, m: usiz
   const half: i64 = 1 << (width - 1);
   const negativeInverse: i64 = modulus.negativeInverse;
   const p = m + MODULUS_LIMBS;
-  let t: i64 = 0;
-  for (let column: usize = 0; column < end; column += 8) {
-    let sum: i64 = load<i64>(a + column) * load<i64>(b);
-    for (let i: usize = 0; i < column; i += 8) {
-      const j = column - i;
-      sum += load<i64>(a + i) * load<i64>(b + j) + load<i64>(QUOTIENT + i) * load<i64>(p + j);
+  const b0 = load<i64>(b);
+  const p0 = load<i64>(p);
+  memory.fill(COLUMNS, 0, end);
+  for (let i: usize = 0; i < end; i += 8) {
+    const digit = load<i64>(a + i);
+    const lowest = load<i64>(COLUMNS) + digit * b0;
+    const q = (lowest * negativeInverse) & mask;
+    let column = load<i64>(COLUMNS, 8) + digit * load<i64>(b, 8) + q * load<i64>(p, 8);
+    store<i64>(COLUMNS, column + ((lowest + q * p0) >> width));
+    let j: usize = 16;
+    for (; j + 8 < end; j += 16) {
+      column = load<i64>(COLUMNS + j) + digit * load<i64>(b + j) + q * load<i64>(p + j);
+      store<i64>(COLUMNS + j - 8, column);
+      column = load<i64>(COLUMNS + j, 8) + digit * load<i64>(b + j, 8) + q * load<i64>(p + j, 8);
+      store<i64>(COLUMNS + j, column);
     }
-    t += sum;
-    const q = (t * negativeInverse) & mask;
-    store<i64>(QUOTIENT + column, q);
-    t = (t + q * load<i64>(p)) >> width;
+    if (j < end) {
+      column = load<i64>(COLUMNS + j) + digit * load<i64>(b + j) + q * load<i64>(p + j);
+      store<i64>(COLUMNS + j - 8, column);
+    }
+    store<i64>(COLUMNS + end - 8, 0);
   }
+  let carry: i64 = half;
   const highest = end - 8;
-  for (let first: usize = 8; first < end; first += 8) {
-    let sum: i64 = half;
-    for (let i = first; i < end; i += 8) {
-      const j = highest + first - i;
-      sum += load<i64>(a + i) * load<i64>(b + j) + load<i64>(QUOTIENT + i) * load<i64>(p + j);
-    }
-    t += sum - load<i64>(c + first - 8);
-    store<i64>(PRODUCT + first - 8, (t & mask) - half);
-    t >>= width;
+  for (let i: usize = 0; i < highest; i += 8) {
+    carry += load<i64>(COLUMNS + i) - load<i64>(c + i);
+    store<i64>(d + i, (carry & mask) - half);
+    carry = (carry >> width) + half;
   }
-  store<i64>(PRODUCT + highest, t - load<i64>(c + highest));
-  memory.copy(d, PRODUCT, end);
+  store<i64>(d + highest, carry - half + load<i64>(COLUMNS + highest) - load<i64>(c + highest));
 }
 
 /** The `width` (at most 31) bits from bit `at` on of a number of n words, or of the zeros beyond. */
@@ -153,7 +164,7 @@ export function montgomeryFromWords(d: usize, words: usize, m: usize): void {
 
 /** Removes what may be left of secret operands. */
 export function montgomeryWipe(): void {
-  memory.fill(QUOTIENT, 0, ELEMENT_SIZE);
+  memory.fill(COLUMNS, 0, ELEMENT_SIZE);
   memory.fill(PRODUCT, 0, ELEMENT_SIZE);
   memory.fill(REDUCED, 0, WORDS_SIZE);
 }
