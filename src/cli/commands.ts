@@ -1,6 +1,7 @@
 // The commands for people, and the help.
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import type { BackendFactory } from "./backend-factory.ts";
+import { FAMILIES, type FirmwareCommandOptions, INTERFACES, MACHINES } from "./firmware-options.ts";
 
 const DEFAULT_STATE = "./wtpm-state";
 
@@ -37,6 +38,21 @@ export async function commandLine(words: readonly string[], createBackend: Backe
       const { execCommand } = await import("./exec.ts");
       status = await execCommand(words, options, createBackend);
     });
+  program
+    .command("firmware")
+    .description("write ACPI tables and fw_cfg files of a machine's TPM, for who writes the machine")
+    .argument("[directory]", "where to; it is made if it is missing")
+    .addOption(new Option("--machine <machine>", "QEMU's name of it").choices(MACHINES))
+    .addOption(new Option("--device <device>", "the TPM's interface").choices(INTERFACES))
+    .addOption(new Option("--family <version>", "the TPM's version (default: 2.0)").choices(FAMILIES))
+    .option("--no-ppi", "without the physical presence interface")
+    .option("--base <address>", "the device's address, if not QEMU's", address32)
+    .option("--log-address <address>", "link the table to an event log of 64 KiB there", address)
+    .option("--list", "print the files, of all configurations that fit, instead of writing them")
+    .action(async (directory: string | undefined, options: FirmwareCommandOptions) => {
+      const { firmwareCommand } = await import("./firmware.ts");
+      status = firmwareCommand(directory, options);
+    });
   try {
     await program.parseAsync(words, { from: "user" });
   } catch (error) {
@@ -45,4 +61,19 @@ export async function commandLine(words: readonly string[], createBackend: Backe
     return 1;
   }
   return status;
+}
+
+/** An address in decimal or, with 0x, hexadecimal digits. */
+function address(text: string): number {
+  const value = /^(0x[0-9a-f]+|\d+)$/i.test(text) ? Number(text) : Number.NaN;
+  if (!Number.isSafeInteger(value))
+    throw new InvalidArgumentError("An address is a number as 4275306496 or 0xfed40000.");
+  return value;
+}
+
+/** What a Memory32Fixed resource can say. */
+function address32(text: string): number {
+  const value = address(text);
+  if (value >= 2 ** 32) throw new InvalidArgumentError("A device's address has 32 bits.");
+  return value;
 }

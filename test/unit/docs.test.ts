@@ -1,4 +1,5 @@
-// The examples of the README and the docs, run as a reader would: JavaScript as a program of its own, `wtpm exec` in a shell.
+// The examples of the README and the docs, run as a reader would: JavaScript as a program of its own, `wtpm exec` and
+// `wtpm firmware` in a shell.
 import { spawnSync } from "node:child_process";
 import {
   existsSync,
@@ -62,7 +63,7 @@ describe("JavaScript", () => {
 });
 
 describe("shell", () => {
-  const examples = blocks("sh").filter(([, code]) => code.startsWith("wtpm exec"));
+  const examples = blocks("sh").filter(([, code]) => /^wtpm (exec|firmware) /.test(code));
 
   test("there are examples", () => expect(examples.length).toBeGreaterThan(1));
 
