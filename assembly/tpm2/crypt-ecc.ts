@@ -10,13 +10,23 @@ import {
   CURVE_P521,
   CURVE_SM2,
   MAX_CURVE_BYTES,
+  PARAMETER_A,
+  PARAMETER_B,
+  PARAMETER_GX,
+  PARAMETER_GY,
+  PARAMETER_N,
+  PARAMETER_P,
+  curveBits,
   curveFieldBytes,
   curveOrderBytes,
+  curveParameter,
 } from "../crypto/ec-curve";
 import { DRAW_EXTRA_BYTES, ecMultiply, ecPointValid, ecPrivateFromDraw, ecPrivateValid, ecPublic } from "../crypto/ec";
 import { TPM2B, set2B } from "./cursor";
 import {
   TPM_ALG_ECDH,
+  TPM_ALG_KDF1_SP800_56A,
+  TPM_ALG_NULL,
   TPM_ECC_BN_P256,
   TPM_ECC_BN_P638,
   TPM_ECC_NIST_P192,
@@ -28,7 +38,7 @@ import {
   TPM_RC_ECC_POINT,
   TPM_RC_NO_RESULT,
 } from "./generated/constants";
-import { TPMS_ECC_POINT } from "./generated/structures";
+import { TPMS_ALGORITHM_DETAIL_ECC, TPMS_ECC_POINT } from "./generated/structures";
 import { cryptRandomGenerate } from "./random";
 import { selfTestBeforeUse } from "./self-test";
 
@@ -70,12 +80,15 @@ export function eccParameterToBytes(parameter: TPM2B, out: usize, size: u32): bo
   return high == 0;
 }
 
+/** Room for a number of the largest curve, or a draw for one. */
+export const ECC_BYTES_MAX: u32 = MAX_CURVE_BYTES + DRAW_EXTRA_BYTES;
+
 const X: usize = memory.data(MAX_CURVE_BYTES, 16);
 const Y: usize = memory.data(MAX_CURVE_BYTES, 16);
 const D: usize = memory.data(MAX_CURVE_BYTES, 16);
 const OUT_X: usize = memory.data(MAX_CURVE_BYTES, 16);
 const OUT_Y: usize = memory.data(MAX_CURVE_BYTES, 16);
-const DRAW: usize = memory.data(MAX_CURVE_BYTES + 8, 16);
+const DRAW: usize = memory.data(ECC_BYTES_MAX, 16);
 
 /** CryptEccIsPointOnCurve. */
 export function eccIsPointOnCurve(curve: u32, point: TPMS_ECC_POINT): bool {
@@ -143,5 +156,62 @@ export function eccNewKeyPair(point: TPMS_ECC_POINT, d: TPM2B, curve: u32): void
   selfTestBeforeUse(TPM_ALG_ECDH);
   cryptRandomGenerate(DRAW, eccDrawBytes(curve));
   eccKeyPairFromDraw(point, d, curve, DRAW);
-  memory.fill(DRAW, 0, MAX_CURVE_BYTES + 8);
+  memory.fill(DRAW, 0, ECC_BYTES_MAX);
+}
+
+/** out = number mod p, of the length of p. Only for public numbers: it takes time by their bits. */
+export function eccReduce(number: TPM2B, curve: u32, out: TPM2B): void {
+  const size = eccParameterBytes(curve);
+  const p = curveParameter(curveNumber(curve), PARAMETER_P);
+  out.size = size;
+  memory.fill(out.buffer, 0, size);
+  for (let i: u32 = 0; i < number.size * 8; i++) {
+    const bit: u32 = (load<u8>(number.buffer + (i >> 3)) >> (7 - (i & 7))) & 1;
+    const over = doubleAndAdd(out.buffer, size, bit);
+    if (over != 0 || memory.compare(out.buffer, p, size) >= 0) subtract(out.buffer, p, size);
+  }
+}
+
+/** a = 2a + bit over big-endian bytes; returns the bit that is carried out. */
+function doubleAndAdd(a: usize, size: u32, bit: u32): u32 {
+  let carry = bit;
+  for (let i = size; i > 0; i--) {
+    const byte: u32 = ((<u32>load<u8>(a + i - 1)) << 1) | carry;
+    store<u8>(a + i - 1, <u8>byte);
+    carry = byte >> 8;
+  }
+  return carry;
+}
+
+/** a -= b over big-endian bytes. */
+function subtract(a: usize, b: usize, size: u32): void {
+  let borrow: i32 = 0;
+  for (let i = size; i > 0; i--) {
+    const difference = <i32>load<u8>(a + i - 1) - <i32>load<u8>(b + i - 1) + borrow;
+    store<u8>(a + i - 1, <u8>difference);
+    borrow = difference >> 8;
+  }
+}
+
+// The KDF hash that libtpms gives with each curve, by the crypto's number; the BN curves have none.
+const KDF_HASHES = memory.data<u16>([0x0b, 0x0b, 0x0b, 0x0c, 0x0d, 0x10, 0x10, 0x12]);
+const COFACTOR = memory.data<u8>([1]);
+
+/** TPMS_ALGORITHM_DETAIL_ECC of a curve. */
+export function eccGetParameters(curve: u32, out: TPMS_ALGORITHM_DETAIL_ECC): void {
+  const id = curveNumber(curve);
+  const size = curveFieldBytes(id);
+  const kdfHash: u32 = load<u16>(KDF_HASHES + 2 * <usize>id);
+  out.curveID = curve;
+  out.keySize = curveBits(id);
+  out.kdf.scheme = kdfHash == TPM_ALG_NULL ? TPM_ALG_NULL : TPM_ALG_KDF1_SP800_56A;
+  out.kdf.details.kdf1_sp800_56a.hashAlg = kdfHash;
+  out.sign.scheme = TPM_ALG_NULL;
+  set2B(out.p, curveParameter(id, PARAMETER_P), size);
+  set2B(out.a, curveParameter(id, PARAMETER_A), size);
+  set2B(out.b, curveParameter(id, PARAMETER_B), size);
+  set2B(out.gX, curveParameter(id, PARAMETER_GX), size);
+  set2B(out.gY, curveParameter(id, PARAMETER_GY), size);
+  set2B(out.n, curveParameter(id, PARAMETER_N), size);
+  set2B(out.h, COFACTOR, 1);
 }

@@ -1,29 +1,26 @@
 // Sequence objects (Part 1, 32.4): hashes and HMACs that take their data in pieces, in an object slot.
 import { TPM2B, copy2B } from "./cursor";
+import { cryptMacStart } from "./crypt-mac";
 import { g, gr } from "./data";
 import { removeTrailingZeros } from "./entity";
 import { FATAL_ERROR_INTERNAL, fail } from "./failure";
 import {
   HASH_COUNT,
   MAX_LOADED_OBJECTS,
+  TPMA_OBJECT_noDA,
   TPM_ALG_NULL,
+  TPM_RC_FAILURE,
   TPM_RC_OBJECT_MEMORY,
   TPM_RH_UNASSIGNED,
   TRANSIENT_FIRST,
 } from "./generated/constants";
-import { HASH_OBJECT } from "./generated/engine-records";
-import {
-  HASH_RECORD_SIZE,
-  cryptHashEnd,
-  cryptHashStart,
-  cryptHashUpdate,
-  cryptHmacStart,
-  hashAlgByIndex,
-} from "./hash";
+import { HASH_OBJECT, OBJECT } from "./generated/engine-records";
+import { HASH_RECORD_SIZE, cryptHashEnd, cryptHashStart, cryptHashUpdate, hashAlgByIndex } from "./hash";
 import {
   OBJECT_EVENT_SEQ,
   OBJECT_HASH_SEQ,
   OBJECT_HMAC_SEQ,
+  OBJECT_TEMPORARY,
   allocateObjectSlot,
   asSequence,
   flushObject,
@@ -45,7 +42,8 @@ function create(attribute: u32, auth: TPM2B, handleOut: usize): HASH_OBJECT | nu
   const object = allocateObjectSlot(handleOut);
   if (object == null) return null;
   const sequence = asSequence(object);
-  sequence.attributes |= attribute;
+  sequence.attributes |= attribute | OBJECT_TEMPORARY;
+  sequence.objectAttributes = TPMA_OBJECT_noDA;
   sequence.type = TPM_ALG_NULL;
   sequence.nameAlg = TPM_ALG_NULL;
   copy2B(sequence.auth, auth);
@@ -68,11 +66,13 @@ export function createEventSequence(auth: TPM2B, handleOut: usize): u32 {
   return 0;
 }
 
-export function createHmacSequence(hashAlg: u32, key: TPM2B, auth: TPM2B, handleOut: usize): u32 {
+/** HMAC or CMAC with a loaded key; `scheme` is what cryptSelectMac selected. */
+export function createMacSequence(scheme: u32, key: OBJECT, auth: TPM2B, handleOut: usize): u32 {
   const sequence = create(OBJECT_HMAC_SEQ, auth, handleOut);
   if (sequence == null) return TPM_RC_OBJECT_MEMORY;
-  cryptHmacStart(sequenceState(sequence, 0), hashAlg, key.buffer, key.size);
-  return 0;
+  if (cryptMacStart(sequenceState(sequence, 0), key, scheme) != 0) return 0;
+  flushObject(load<u32>(handleOut));
+  return TPM_RC_FAILURE;
 }
 
 const HANDLE: usize = memory.data(4, 4);

@@ -1,4 +1,5 @@
 // Part 3, 17: hash, HMAC and event sequences (TPM2_MAC_Start stands with the keyed commands).
+import { cryptMacEnd2B, cryptMacUpdate2B } from "../crypt-mac";
 import { clearOrderly } from "../data";
 import {
   HASH_COUNT,
@@ -21,15 +22,7 @@ import {
   SequenceUpdate_In,
 } from "../generated/records";
 import { HASH_OBJECT, OBJECT } from "../generated/engine-records";
-import {
-  cryptHashEnd,
-  cryptHashEnd2B,
-  cryptHashUpdate2B,
-  cryptHmacEnd2B,
-  cryptHmacUpdate2B,
-  digestSizeOf,
-  hashAlgByIndex,
-} from "../hash";
+import { cryptHashEnd, cryptHashEnd2B, cryptHashUpdate2B, digestSizeOf, hashAlgByIndex } from "../hash";
 import {
   OBJECT_EVENT_SEQ,
   OBJECT_EVICT,
@@ -68,7 +61,7 @@ export function SequenceUpdate(input: SequenceUpdate_In): u32 {
       sequence.attributes |= OBJECT_FIRST_BLOCK | (ticketIsSafe(input.buffer) ? OBJECT_TICKET_SAFE : 0);
     }
     cryptHashUpdate2B(sequenceState(sequence, 0), input.buffer);
-  } else cryptHmacUpdate2B(sequenceState(sequence, 0), input.buffer);
+  } else cryptMacUpdate2B(sequenceState(sequence, 0), input.buffer);
   return 0;
 }
 
@@ -82,8 +75,8 @@ export function SequenceComplete(input: SequenceComplete_In, output: SequenceCom
   output.validation.digest.size = 0;
   if (sequence.attributes & OBJECT_HASH_SEQ) completeHash(sequence, state, input, output);
   else {
-    cryptHmacUpdate2B(state, input.buffer);
-    cryptHmacEnd2B(state, output.result);
+    cryptMacUpdate2B(state, input.buffer);
+    cryptMacEnd2B(state, output.result);
   }
   // Gone once the response, whose HMAC may need the authValue, is built.
   object.attributes |= OBJECT_EVICT;

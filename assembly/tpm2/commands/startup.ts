@@ -2,6 +2,7 @@
 import { saveOrderlyData, timeStartup } from "../clock";
 import { commandAuditStartup } from "../command-audit";
 import { daStartup } from "../da";
+import { commitReset } from "../commit";
 import {
   PRE_STARTUP_FLAG,
   STARTUP_LOCALITY_3,
@@ -98,6 +99,7 @@ function count(type: u32): void {
       gp.resetCount++;
       gp.totalResetCount++;
       gr.restartCount = 0;
+      commitReset();
   }
 }
 
