@@ -1,5 +1,6 @@
 // The one way to read bytes of a command and the one way to write bytes of a response. Everything a caller sends is read
 // through the bounds-checked input cursor; numbers on the wire are big-endian (Part 1, 14.2).
+import { ctEqual } from "../crypto/ct";
 import { TPM_RC_INSUFFICIENT, TPM_RC_SIZE } from "./generated/constants";
 
 /** A TPM2B in memory: UINT16 size, then the bytes. How many fit is known by whoever reserved the memory. */
@@ -231,5 +232,5 @@ export function set2B(target: TPM2B, at: usize, length: u32): void {
 
 /** Sizes and bytes equal; for public values. */
 export function equal2B(a: TPM2B, b: TPM2B): bool {
-  return a.size == b.size && memory.compare(a.buffer, b.buffer, a.size) == 0;
+  return a.size == b.size && ctEqual(a.buffer, b.buffer, a.size) != 0;
 }
