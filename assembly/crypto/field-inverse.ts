@@ -2,7 +2,7 @@
 // inversion", with delta starting at 1/2. Division steps act on the low bits of f and g only, so that 30 of them are gathered
 // in a 2x2 matrix of small integers, which then is applied to the long numbers.
 //
-// zeta = -(delta + 1/2). For f and g below 2^bits, (45907*bits + 30179)/19929 steps always reach g = 0 (the bound of
+// zeta = -(delta + 1/2). For f and g below 2^bits, (45907*bits + 26313)/19929 steps always reach g = 0 (the bound of
 // github.com/sipa/safegcd-bounds); more steps change nothing.
 import { MODULUS_WORDS, Modulus, wordBits } from "./field-montgomery";
 
@@ -23,7 +23,7 @@ const M: usize = STATE + 4 * SIZE;
 export function invertWords(words: usize, m: usize): void {
   const modulus = changetype<Modulus>(m);
   const limbs = (modulus.bits + 2 + BATCH - 1) / BATCH;
-  const steps: u32 = (45907 * modulus.bits + 30179) / 19929;
+  const steps: u32 = (45907 * modulus.bits + 26313) / 19929;
   const n = modulus.words;
   const end = (<usize>limbs) << 2;
   for (let i: u32 = 0; i < limbs; i++) {
