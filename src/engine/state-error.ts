@@ -1,5 +1,4 @@
 // Why a state could not be loaded, in a sentence.
-import { describeResponseCode } from "../codec/index.ts";
 
 const TPM_RC_BAD_VERSION = 0x2e;
 const BAD_PARAMETER = 0x03;
@@ -12,6 +11,6 @@ export function stateErrorText(type: "permanent" | "volatile", rc: number): stri
     case BAD_PARAMETER:
       return `the ${type} state was written by a libtpms built with other algorithms or limits than this TPM has`;
     default:
-      return `the ${type} state is damaged (${describeResponseCode(rc)})`;
+      return `the ${type} state is damaged (response code 0x${rc.toString(16).padStart(3, "0")})`;
   }
 }

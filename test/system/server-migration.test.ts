@@ -72,6 +72,7 @@ async function migrate(from: EmulatorBackend, to: EmulatorBackend): Promise<void
 }
 
 test.each([
+  ["swtpm", "wtpm"],
   ["wtpm", "swtpm"],
   ["wtpm", "wtpm"],
 ] as const)("a TPM that runs in %s goes on in %s with its NV data and PCRs", async (source, target) => {

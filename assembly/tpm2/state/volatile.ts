@@ -75,6 +75,8 @@ import {
   unneededBlock,
 } from "./transfer";
 
+const IGNORED: usize = memory.data(2 + MAX_DIGEST_SIZE, 8);
+
 const MAGIC: u32 = 0x45637889;
 const VERSION: u32 = 4;
 const SESSION_SLOT_MAGIC: u32 = 0x3664aebc;
@@ -122,8 +124,10 @@ function volatileTransfer(): void {
   g.powerWasLost = boolValue(g.powerWasLost);
   g.prevOrderlyState = u16Value(g.prevOrderlyState);
   g.nvOk = boolValue(g.nvOk);
-  // The platform's own authorization value, which there is none of.
-  if (u16Value(0) != 0) transferFail(TPM_RC_SIZE);
+  // A text that stands for a value of the platform in libtpms 0.9, and that nothing uses.
+  const unused = changetype<TPM2B>(IGNORED);
+  unused.size = 0;
+  twoB(unused, MAX_DIGEST_SIZE);
   orderlyDataTransfer(go);
   stateClearTransfer(gc);
   stateResetTransfer(gr);
@@ -137,8 +141,6 @@ function volatileTransfer(): void {
   timeTransfer(version);
   if (u32Value(MAGIC) != MAGIC) transferFail(TPM_RC_VALUE);
 }
-
-const UNUSED: usize = memory.data(2 + 64, 8);
 
 /** What the last command left of its sessions. */
 function commandBlock(): void {
@@ -155,7 +157,7 @@ function commandBlock(): void {
   command.decryptSession = u32Value(command.decryptSession);
   command.auditSession = u32Value(command.auditSession);
   const audit = beginBlock();
-  const digest = changetype<TPM2B>(UNUSED);
+  const digest = changetype<TPM2B>(IGNORED);
   digest.size = 0;
   twoB(digest, MAX_DIGEST_SIZE);
   endBlock(audit);
