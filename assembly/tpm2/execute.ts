@@ -14,12 +14,14 @@ import {
   storeBE16,
   storeBE32,
 } from "./cursor";
+import { dropContextPadding } from "./context-protection";
 import { cryptCreateObjectAbandon } from "./crypt-create";
 import { SU_DA_USED_VALUE, SU_NONE_VALUE, g, gp, isOrderly, nvChanged } from "./data";
 import { entityGetLoadStatus } from "./entity";
 import { failureModeResponse } from "./failure-mode";
 import { inFailureMode } from "./failure";
 import {
+  TPM_CC_ContextLoad,
   TPM_CC_Startup,
   TPM_RC_CANCELED,
   TPM_RC_COMMAND_CODE,
@@ -147,6 +149,7 @@ function beginCommand(size: u32): u32 {
   if (rc) return rc;
   rc = authorize();
   if (rc) return rc;
+  if (command.code == TPM_CC_ContextLoad) dropContextPadding();
   rc = unmarshalParameters(command.index);
   if (rc) return rc;
   rc = runCommand(command.index);

@@ -3,9 +3,10 @@
 import { inputLeft, marshalTPM2B, marshalU16, marshalU32, marshalU8, unmarshalTPM2B, unmarshalU16, unmarshalU32, unmarshalU64 } from "../cursor";
 import { addHandle, handleAt } from "../handles";
 import { MAX_DIGEST_BUFFER, MAX_DIGEST_SIZE, MAX_ECC_KEY_BYTES, MAX_EVENT_SIZE, MAX_NV_BUFFER_SIZE, MAX_RSA_KEY_BYTES, MAX_SYM_BLOCK_SIZE, SIZEOF_TIMEOUT, SIZEOF_TPMS_ID_OBJECT, SIZEOF_TPMT_HA, SIZEOF_TPMT_PUBLIC, SIZEOF_TPMU_ENCRYPTED_SECRET, SIZEOF_TPMU_NAME, SIZEOF_TPMU_SENSITIVE_CREATE, SIZEOF__PRIVATE, TPM_RC_1, TPM_RC_2, TPM_RC_3, TPM_RC_4, TPM_RC_5, TPM_RC_COMMAND_CODE, TPM_RC_FAILURE, TPM_RC_H, TPM_RC_P, TPM_RC_SIZE } from "./constants";
-import { marshal_TPM2B_CREATION_DATA, marshal_TPM2B_ECC_POINT, marshal_TPM2B_NV_PUBLIC, marshal_TPM2B_PUBLIC, marshal_TPML_ALG, marshal_TPML_DIGEST, marshal_TPML_DIGEST_VALUES, marshal_TPML_PCR_SELECTION, marshal_TPMS_ALGORITHM_DETAIL_ECC, marshal_TPMS_CAPABILITY_DATA, marshal_TPMS_TIME_INFO, marshal_TPMT_SIGNATURE, marshal_TPMT_TK_AUTH, marshal_TPMT_TK_CREATION, marshal_TPMT_TK_HASHCHECK, marshal_TPMT_TK_VERIFIED, unmarshal_TPM2B_ECC_POINT, unmarshal_TPM2B_NV_PUBLIC, unmarshal_TPM2B_PUBLIC, unmarshal_TPM2B_SENSITIVE, unmarshal_TPM2B_SENSITIVE_CREATE, unmarshal_TPMA_LOCALITY, unmarshal_TPMI_ALG_CIPHER_MODE, unmarshal_TPMI_ALG_HASH, unmarshal_TPMI_ALG_MAC_SCHEME, unmarshal_TPMI_DH_CONTEXT, unmarshal_TPMI_DH_ENTITY, unmarshal_TPMI_DH_OBJECT, unmarshal_TPMI_DH_PARENT, unmarshal_TPMI_DH_PCR, unmarshal_TPMI_ECC_CURVE, unmarshal_TPMI_ECC_KEY_EXCHANGE, unmarshal_TPMI_RH_CLEAR, unmarshal_TPMI_RH_ENABLES, unmarshal_TPMI_RH_ENDORSEMENT, unmarshal_TPMI_RH_HIERARCHY, unmarshal_TPMI_RH_HIERARCHY_AUTH, unmarshal_TPMI_RH_HIERARCHY_POLICY, unmarshal_TPMI_RH_LOCKOUT, unmarshal_TPMI_RH_NV_AUTH, unmarshal_TPMI_RH_NV_INDEX, unmarshal_TPMI_RH_PLATFORM, unmarshal_TPMI_RH_PROVISION, unmarshal_TPMI_SH_HMAC, unmarshal_TPMI_SH_POLICY, unmarshal_TPMI_YES_NO, unmarshal_TPML_ALG, unmarshal_TPML_CC, unmarshal_TPML_DIGEST, unmarshal_TPML_DIGEST_VALUES, unmarshal_TPML_PCR_SELECTION, unmarshal_TPMT_KDF_SCHEME, unmarshal_TPMT_PUBLIC_PARMS, unmarshal_TPMT_RSA_DECRYPT, unmarshal_TPMT_SIGNATURE, unmarshal_TPMT_SIG_SCHEME, unmarshal_TPMT_SYM_DEF, unmarshal_TPMT_TK_AUTH, unmarshal_TPMT_TK_CREATION, unmarshal_TPMT_TK_HASHCHECK, unmarshal_TPMT_TK_VERIFIED, unmarshal_TPM_CAP, unmarshal_TPM_CLOCK_ADJUST, unmarshal_TPM_EO, unmarshal_TPM_SE, unmarshal_TPM_SU } from "./structures";
-import { ActivateCredential_In, ActivateCredential_Out, CertifyCreation_In, CertifyCreation_Out, Certify_In, Certify_Out, ChangeEPS_In, ChangePPS_In, ClearControl_In, Clear_In, ClockRateAdjust_In, ClockSet_In, Commit_In, Commit_Out, CreateLoaded_In, CreateLoaded_Out, CreatePrimary_In, CreatePrimary_Out, Create_In, Create_Out, DictionaryAttackLockReset_In, DictionaryAttackParameters_In, ECC_Decrypt_In, ECC_Decrypt_Out, ECC_Encrypt_In, ECC_Encrypt_Out, ECC_Parameters_In, ECC_Parameters_Out, ECDH_KeyGen_In, ECDH_KeyGen_Out, ECDH_ZGen_In, ECDH_ZGen_Out, EC_Ephemeral_In, EC_Ephemeral_Out, EncryptDecrypt2_In, EncryptDecrypt2_Out, EncryptDecrypt_In, EncryptDecrypt_Out, EventSequenceComplete_In, EventSequenceComplete_Out, FlushContext_In, GetCapability_In, GetCapability_Out, GetCommandAuditDigest_In, GetCommandAuditDigest_Out, GetRandom_In, GetRandom_Out, GetSessionAuditDigest_In, GetSessionAuditDigest_Out, GetTestResult_Out, GetTime_In, GetTime_Out, HashSequenceStart_In, HashSequenceStart_Out, Hash_In, Hash_Out, HierarchyChangeAuth_In, HierarchyControl_In, IncrementalSelfTest_In, IncrementalSelfTest_Out, LoadExternal_In, LoadExternal_Out, Load_In, Load_Out, MAC_In, MAC_Out, MAC_Start_In, MAC_Start_Out, MakeCredential_In, MakeCredential_Out, NV_Certify_In, NV_Certify_Out, NV_ChangeAuth_In, NV_DefineSpace_In, NV_Extend_In, NV_GlobalWriteLock_In, NV_Increment_In, NV_ReadLock_In, NV_ReadPublic_In, NV_ReadPublic_Out, NV_Read_In, NV_Read_Out, NV_SetBits_In, NV_UndefineSpaceSpecial_In, NV_UndefineSpace_In, NV_WriteLock_In, NV_Write_In, ObjectChangeAuth_In, ObjectChangeAuth_Out, PCR_Allocate_In, PCR_Allocate_Out, PCR_Event_In, PCR_Event_Out, PCR_Extend_In, PCR_Read_In, PCR_Read_Out, PCR_Reset_In, PCR_SetAuthPolicy_In, PCR_SetAuthValue_In, PP_Commands_In, PolicyAuthValue_In, PolicyAuthorizeNV_In, PolicyAuthorize_In, PolicyCapability_In, PolicyCommandCode_In, PolicyCounterTimer_In, PolicyCpHash_In, PolicyDuplicationSelect_In, PolicyGetDigest_In, PolicyGetDigest_Out, PolicyLocality_In, PolicyNV_In, PolicyNameHash_In, PolicyNvWritten_In, PolicyOR_In, PolicyPCR_In, PolicyParameters_In, PolicyPassword_In, PolicyPhysicalPresence_In, PolicyRestart_In, PolicySecret_In, PolicySecret_Out, PolicySigned_In, PolicySigned_Out, PolicyTemplate_In, PolicyTicket_In, Quote_In, Quote_Out, RSA_Decrypt_In, RSA_Decrypt_Out, RSA_Encrypt_In, RSA_Encrypt_Out, ReadClock_Out, ReadPublic_In, ReadPublic_Out, SelfTest_In, SequenceComplete_In, SequenceComplete_Out, SequenceUpdate_In, SetAlgorithmSet_In, SetCommandCodeAuditStatus_In, SetPrimaryPolicy_In, Shutdown_In, Sign_In, Sign_Out, StartAuthSession_In, StartAuthSession_Out, Startup_In, StirRandom_In, TestParms_In, Unseal_In, Unseal_Out, VerifySignature_In, VerifySignature_Out, ZGen_2Phase_In, ZGen_2Phase_Out } from "./records";
+import { marshal_TPM2B_CREATION_DATA, marshal_TPM2B_ECC_POINT, marshal_TPM2B_NV_PUBLIC, marshal_TPM2B_PUBLIC, marshal_TPML_ALG, marshal_TPML_DIGEST, marshal_TPML_DIGEST_VALUES, marshal_TPML_PCR_SELECTION, marshal_TPMS_ALGORITHM_DETAIL_ECC, marshal_TPMS_CAPABILITY_DATA, marshal_TPMS_CONTEXT, marshal_TPMS_TIME_INFO, marshal_TPMT_SIGNATURE, marshal_TPMT_TK_AUTH, marshal_TPMT_TK_CREATION, marshal_TPMT_TK_HASHCHECK, marshal_TPMT_TK_VERIFIED, unmarshal_TPM2B_ECC_POINT, unmarshal_TPM2B_NV_PUBLIC, unmarshal_TPM2B_PUBLIC, unmarshal_TPM2B_SENSITIVE, unmarshal_TPM2B_SENSITIVE_CREATE, unmarshal_TPMA_LOCALITY, unmarshal_TPMI_ALG_CIPHER_MODE, unmarshal_TPMI_ALG_HASH, unmarshal_TPMI_ALG_MAC_SCHEME, unmarshal_TPMI_DH_CONTEXT, unmarshal_TPMI_DH_ENTITY, unmarshal_TPMI_DH_OBJECT, unmarshal_TPMI_DH_PARENT, unmarshal_TPMI_DH_PCR, unmarshal_TPMI_DH_PERSISTENT, unmarshal_TPMI_ECC_CURVE, unmarshal_TPMI_ECC_KEY_EXCHANGE, unmarshal_TPMI_RH_CLEAR, unmarshal_TPMI_RH_ENABLES, unmarshal_TPMI_RH_ENDORSEMENT, unmarshal_TPMI_RH_HIERARCHY, unmarshal_TPMI_RH_HIERARCHY_AUTH, unmarshal_TPMI_RH_HIERARCHY_POLICY, unmarshal_TPMI_RH_LOCKOUT, unmarshal_TPMI_RH_NV_AUTH, unmarshal_TPMI_RH_NV_INDEX, unmarshal_TPMI_RH_PLATFORM, unmarshal_TPMI_RH_PROVISION, unmarshal_TPMI_SH_HMAC, unmarshal_TPMI_SH_POLICY, unmarshal_TPMI_YES_NO, unmarshal_TPML_ALG, unmarshal_TPML_CC, unmarshal_TPML_DIGEST, unmarshal_TPML_DIGEST_VALUES, unmarshal_TPML_PCR_SELECTION, unmarshal_TPMS_CONTEXT, unmarshal_TPMT_KDF_SCHEME, unmarshal_TPMT_PUBLIC_PARMS, unmarshal_TPMT_RSA_DECRYPT, unmarshal_TPMT_SIGNATURE, unmarshal_TPMT_SIG_SCHEME, unmarshal_TPMT_SYM_DEF, unmarshal_TPMT_SYM_DEF_OBJECT, unmarshal_TPMT_TK_AUTH, unmarshal_TPMT_TK_CREATION, unmarshal_TPMT_TK_HASHCHECK, unmarshal_TPMT_TK_VERIFIED, unmarshal_TPM_CAP, unmarshal_TPM_CLOCK_ADJUST, unmarshal_TPM_EO, unmarshal_TPM_SE, unmarshal_TPM_SU } from "./structures";
+import { ActivateCredential_In, ActivateCredential_Out, CertifyCreation_In, CertifyCreation_Out, Certify_In, Certify_Out, ChangeEPS_In, ChangePPS_In, ClearControl_In, Clear_In, ClockRateAdjust_In, ClockSet_In, Commit_In, Commit_Out, ContextLoad_In, ContextLoad_Out, ContextSave_In, ContextSave_Out, CreateLoaded_In, CreateLoaded_Out, CreatePrimary_In, CreatePrimary_Out, Create_In, Create_Out, DictionaryAttackLockReset_In, DictionaryAttackParameters_In, Duplicate_In, Duplicate_Out, ECC_Decrypt_In, ECC_Decrypt_Out, ECC_Encrypt_In, ECC_Encrypt_Out, ECC_Parameters_In, ECC_Parameters_Out, ECDH_KeyGen_In, ECDH_KeyGen_Out, ECDH_ZGen_In, ECDH_ZGen_Out, EC_Ephemeral_In, EC_Ephemeral_Out, EncryptDecrypt2_In, EncryptDecrypt2_Out, EncryptDecrypt_In, EncryptDecrypt_Out, EventSequenceComplete_In, EventSequenceComplete_Out, EvictControl_In, FlushContext_In, GetCapability_In, GetCapability_Out, GetCommandAuditDigest_In, GetCommandAuditDigest_Out, GetRandom_In, GetRandom_Out, GetSessionAuditDigest_In, GetSessionAuditDigest_Out, GetTestResult_Out, GetTime_In, GetTime_Out, HashSequenceStart_In, HashSequenceStart_Out, Hash_In, Hash_Out, HierarchyChangeAuth_In, HierarchyControl_In, Import_In, Import_Out, IncrementalSelfTest_In, IncrementalSelfTest_Out, LoadExternal_In, LoadExternal_Out, Load_In, Load_Out, MAC_In, MAC_Out, MAC_Start_In, MAC_Start_Out, MakeCredential_In, MakeCredential_Out, NV_Certify_In, NV_Certify_Out, NV_ChangeAuth_In, NV_DefineSpace_In, NV_Extend_In, NV_GlobalWriteLock_In, NV_Increment_In, NV_ReadLock_In, NV_ReadPublic_In, NV_ReadPublic_Out, NV_Read_In, NV_Read_Out, NV_SetBits_In, NV_UndefineSpaceSpecial_In, NV_UndefineSpace_In, NV_WriteLock_In, NV_Write_In, ObjectChangeAuth_In, ObjectChangeAuth_Out, PCR_Allocate_In, PCR_Allocate_Out, PCR_Event_In, PCR_Event_Out, PCR_Extend_In, PCR_Read_In, PCR_Read_Out, PCR_Reset_In, PCR_SetAuthPolicy_In, PCR_SetAuthValue_In, PP_Commands_In, PolicyAuthValue_In, PolicyAuthorizeNV_In, PolicyAuthorize_In, PolicyCapability_In, PolicyCommandCode_In, PolicyCounterTimer_In, PolicyCpHash_In, PolicyDuplicationSelect_In, PolicyGetDigest_In, PolicyGetDigest_Out, PolicyLocality_In, PolicyNV_In, PolicyNameHash_In, PolicyNvWritten_In, PolicyOR_In, PolicyPCR_In, PolicyParameters_In, PolicyPassword_In, PolicyPhysicalPresence_In, PolicyRestart_In, PolicySecret_In, PolicySecret_Out, PolicySigned_In, PolicySigned_Out, PolicyTemplate_In, PolicyTicket_In, Quote_In, Quote_Out, RSA_Decrypt_In, RSA_Decrypt_Out, RSA_Encrypt_In, RSA_Encrypt_Out, ReadClock_Out, ReadPublic_In, ReadPublic_Out, Rewrap_In, Rewrap_Out, SelfTest_In, SequenceComplete_In, SequenceComplete_Out, SequenceUpdate_In, SetAlgorithmSet_In, SetCommandCodeAuditStatus_In, SetPrimaryPolicy_In, Shutdown_In, Sign_In, Sign_Out, StartAuthSession_In, StartAuthSession_Out, Startup_In, StirRandom_In, TestParms_In, Unseal_In, Unseal_Out, VerifySignature_In, VerifySignature_Out, ZGen_2Phase_In, ZGen_2Phase_Out } from "./records";
 import { NV_ChangeAuth, NV_DefineSpace, NV_Extend, NV_GlobalWriteLock, NV_Increment, NV_Read, NV_ReadLock, NV_ReadPublic, NV_SetBits, NV_UndefineSpace, NV_UndefineSpaceSpecial, NV_Write, NV_WriteLock } from "../commands/nv";
+import { ContextLoad, ContextSave, EvictControl, FlushContext } from "../commands/context";
 import { ChangeEPS, ChangePPS, Clear, ClearControl, HierarchyChangeAuth, HierarchyControl, SetPrimaryPolicy } from "../commands/hierarchy";
 import { ClockRateAdjust, ClockSet, ReadClock } from "../commands/clock";
 import { PCR_Allocate, PCR_Event, PCR_Extend, PCR_Read, PCR_Reset, PCR_SetAuthPolicy, PCR_SetAuthValue } from "../commands/integrity";
@@ -19,29 +20,29 @@ import { GetTestResult, IncrementalSelfTest, SelfTest } from "../commands/testin
 import { Shutdown, Startup } from "../commands/startup";
 import { GetRandom, StirRandom } from "../commands/random";
 import { PolicyAuthValue, PolicyCommandCode, PolicyCounterTimer, PolicyCpHash, PolicyDuplicationSelect, PolicyGetDigest, PolicyLocality, PolicyNV, PolicyNameHash, PolicyNvWritten, PolicyOR, PolicyPCR, PolicyParameters, PolicyPassword, PolicyPhysicalPresence, PolicyTemplate } from "../commands/policy";
+import { Duplicate, Import, Rewrap } from "../commands/duplication";
 import { PolicyAuthorize, PolicyAuthorizeNV, PolicySecret, PolicySigned, PolicyTicket } from "../commands/policy-authorization";
 import { ECC_Decrypt, ECC_Encrypt, ECC_Parameters, ECDH_KeyGen, ECDH_ZGen, RSA_Decrypt, RSA_Encrypt, ZGen_2Phase } from "../commands/asymmetric";
 import { EncryptDecrypt, EncryptDecrypt2, MAC, MAC_Start } from "../commands/keyed";
 import { Sign, VerifySignature } from "../commands/signing";
-import { FlushContext } from "../commands/context";
 import { PolicyRestart, StartAuthSession } from "../commands/session";
 import { GetCapability, TestParms } from "../commands/capability";
 import { Hash } from "../commands/symmetric";
 import { Commit, EC_Ephemeral } from "../commands/ephemeral";
 import { PolicyCapability } from "../commands/policy-capability";
 
-export const COMMAND_COUNT: u32 = 107;
+export const COMMAND_COUNT: u32 = 113;
 export const COMMAND_FIRST: u32 = 0x11f;
 export const COMMAND_LAST: u32 = 0x19c;
-export const COMMAND_IN_SIZE: u32 = 2176;
-export const COMMAND_OUT_SIZE: u32 = 2640;
+export const COMMAND_IN_SIZE: u32 = 2768;
+export const COMMAND_OUT_SIZE: u32 = 2768;
 export const COMMAND_IN: usize = memory.data(COMMAND_IN_SIZE, 16);
 export const COMMAND_OUT: usize = memory.data(COMMAND_OUT_SIZE, 16);
 
 /** Index of the command with code COMMAND_FIRST + i; 0xff where there is none. */
-export const COMMAND_INDEX_BY_CODE: usize = memory.data<u8>([0, 255, 1, 2, 255, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 255, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 255, 31, 32, 33, 34, 35, 36, 37, 38, 39, 255, 40, 41, 42, 43, 44, 45, 255, 46, 47, 48, 255, 49, 50, 51, 255, 52, 53, 54, 55, 255, 56, 255, 255, 57, 58, 59, 255, 60, 61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 255, 74, 75, 76, 255, 77, 78, 79, 80, 81, 82, 83, 84, 85, 86, 87, 88, 89, 90, 91, 92, 93, 94, 95, 96, 97, 98, 99, 100, 101, 102, 255, 255, 255, 255, 255, 103, 104, 105, 106]);
+export const COMMAND_INDEX_BY_CODE: usize = memory.data<u8>([0, 1, 2, 3, 255, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 255, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 255, 56, 57, 58, 59, 255, 60, 61, 62, 63, 64, 65, 255, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75, 76, 77, 78, 79, 255, 80, 81, 82, 255, 83, 84, 85, 86, 87, 88, 89, 90, 91, 92, 93, 94, 95, 96, 97, 98, 99, 100, 101, 102, 103, 104, 105, 106, 107, 108, 255, 255, 255, 255, 255, 109, 110, 111, 112]);
 /** Attributes of the command with that index (command-attributes.ts tells the bits). */
-export const COMMAND_ATTRIBUTES: usize = memory.data<u64>([0x8060440011f, 0x80102c00121, 0x80104400122, 0x80102c00124, 0x80102c00125, 0x80102c00126, 0x80102400127, 0x80102400128, 0xa0102400129, 0xa010240012a, 0x8010240012b, 0xa010240012c, 0x18010240012d, 0xa010240012e, 0x80102000130, 0xe0112000131, 0x80102400132, 0x60504400133, 0x104400134, 0x104400135, 0x20104400136, 0x20104400137, 0x104400138, 0x102400139, 0x10240013a, 0x2020240013b, 0x2010240013c, 0x10240013d, 0x6010300013e, 0x10240013f, 0x80102400140, 0x400142, 0x400143, 0x10000400144, 0x400145, 0x20000400146, 0x60604000147, 0x60604000148, 0x20106000149, 0x6010400014a, 0x6050400014c, 0x6050600014d, 0x4010400014e, 0x10440014f, 0x60204000150, 0x60104000151, 0x60102000153, 0x60102000154, 0x60102000155, 0x60112000157, 0x60102000158, 0x60102000159, 0x2011200015b, 0x2010200015c, 0x2010200015d, 0x4010200015e, 0x60004000160, 0x40002000163, 0x40102000164, 0x10000000165, 0x60010000167, 0x60002000168, 0x40002000169, 0x2000200016a, 0x200016b, 0x200016c, 0x2000200016d, 0x2000200016e, 0x200016f, 0x20002000170, 0x2000171, 0x20002000172, 0x40002000173, 0x60002000174, 0x60014000176, 0x20002000177, 0x178, 0x17a, 0x4000000017b, 0x4000000017c, 0x6000000017d, 0x17e, 0x2000200017f, 0x2000180, 0x181, 0x102400182, 0x20102000183, 0x60506000184, 0x20505400185, 0x20010000186, 0x2000187, 0x20002000188, 0x40002000189, 0x18a, 0x6010200018b, 0x200018c, 0x6010200018d, 0x4000000018e, 0x200018f, 0x20002000190, 0xe0112000191, 0x106000192, 0x60102000193, 0x60002000199, 0x6010200019a, 0x2000200019b, 0x2000200019c]);
+export const COMMAND_ATTRIBUTES: usize = memory.data<u64>([0x8060440011f, 0x80104400120, 0x80102c00121, 0x80104400122, 0x80102c00124, 0x80102c00125, 0x80102c00126, 0x80102400127, 0x80102400128, 0xa0102400129, 0xa010240012a, 0x8010240012b, 0xa010240012c, 0x18010240012d, 0xa010240012e, 0x80102000130, 0xe0112000131, 0x80102400132, 0x60504400133, 0x104400134, 0x104400135, 0x20104400136, 0x20104400137, 0x104400138, 0x102400139, 0x10240013a, 0x2020240013b, 0x2010240013c, 0x10240013d, 0x6010300013e, 0x10240013f, 0x80102400140, 0x400142, 0x400143, 0x10000400144, 0x400145, 0x20000400146, 0x60604000147, 0x60604000148, 0x20106000149, 0x6010400014a, 0x6030400014b, 0x6050400014c, 0x6050600014d, 0x4010400014e, 0x10440014f, 0x60204000150, 0x60104000151, 0x60104000152, 0x60102000153, 0x60102000154, 0x60102000155, 0x60102000156, 0x60112000157, 0x60102000158, 0x60102000159, 0x2011200015b, 0x2010200015c, 0x2010200015d, 0x4010200015e, 0x60004000160, 0x10010000161, 0x10002000162, 0x40002000163, 0x40102000164, 0x10000000165, 0x60010000167, 0x60002000168, 0x40002000169, 0x2000200016a, 0x200016b, 0x200016c, 0x2000200016d, 0x2000200016e, 0x200016f, 0x20002000170, 0x2000171, 0x20002000172, 0x40002000173, 0x60002000174, 0x60014000176, 0x20002000177, 0x178, 0x17a, 0x4000000017b, 0x4000000017c, 0x6000000017d, 0x17e, 0x2000200017f, 0x2000180, 0x181, 0x102400182, 0x20102000183, 0x60506000184, 0x20505400185, 0x20010000186, 0x2000187, 0x20002000188, 0x40002000189, 0x18a, 0x6010200018b, 0x200018c, 0x6010200018d, 0x4000000018e, 0x200018f, 0x20002000190, 0xe0112000191, 0x106000192, 0x60102000193, 0x60002000199, 0x6010200019a, 0x2000200019b, 0x2000200019c]);
 
 /** Unmarshals the handle area of a command. */
 export function unmarshalHandles(index: u32): u32 {
@@ -54,185 +55,192 @@ export function unmarshalHandles(index: u32): u32 {
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 1: { // HierarchyControl
+    case 1: { // EvictControl
+      rc = unmarshal_TPMI_RH_PROVISION(addHandle());
+      if (rc) return rc + TPM_RC_H + TPM_RC_1;
+      rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
+      if (rc) return rc + TPM_RC_H + TPM_RC_2;
+      return 0;
+    }
+    case 2: { // HierarchyControl
       rc = unmarshal_TPMI_RH_HIERARCHY(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 2: { // NV_UndefineSpace
+    case 3: { // NV_UndefineSpace
       rc = unmarshal_TPMI_RH_PROVISION(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_RH_NV_INDEX(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 3: { // ChangeEPS
+    case 4: { // ChangeEPS
       rc = unmarshal_TPMI_RH_PLATFORM(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 4: { // ChangePPS
+    case 5: { // ChangePPS
       rc = unmarshal_TPMI_RH_PLATFORM(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 5: { // Clear
+    case 6: { // Clear
       rc = unmarshal_TPMI_RH_CLEAR(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 6: { // ClearControl
+    case 7: { // ClearControl
       rc = unmarshal_TPMI_RH_CLEAR(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 7: { // ClockSet
+    case 8: { // ClockSet
       rc = unmarshal_TPMI_RH_PROVISION(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 8: { // HierarchyChangeAuth
+    case 9: { // HierarchyChangeAuth
       rc = unmarshal_TPMI_RH_HIERARCHY_AUTH(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 9: { // NV_DefineSpace
+    case 10: { // NV_DefineSpace
       rc = unmarshal_TPMI_RH_PROVISION(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 10: { // PCR_Allocate
+    case 11: { // PCR_Allocate
       rc = unmarshal_TPMI_RH_PLATFORM(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 11: { // PCR_SetAuthPolicy
+    case 12: { // PCR_SetAuthPolicy
       rc = unmarshal_TPMI_RH_PLATFORM(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 12: { // PP_Commands
+    case 13: { // PP_Commands
       rc = unmarshal_TPMI_RH_PLATFORM(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 13: { // SetPrimaryPolicy
+    case 14: { // SetPrimaryPolicy
       rc = unmarshal_TPMI_RH_HIERARCHY_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 14: { // ClockRateAdjust
+    case 15: { // ClockRateAdjust
       rc = unmarshal_TPMI_RH_PROVISION(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 15: { // CreatePrimary
+    case 16: { // CreatePrimary
       rc = unmarshal_TPMI_RH_HIERARCHY(addHandle(), true);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 16: { // NV_GlobalWriteLock
+    case 17: { // NV_GlobalWriteLock
       rc = unmarshal_TPMI_RH_PROVISION(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 17: { // GetCommandAuditDigest
+    case 18: { // GetCommandAuditDigest
       rc = unmarshal_TPMI_RH_ENDORSEMENT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), true);
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 18: { // NV_Increment
+    case 19: { // NV_Increment
       rc = unmarshal_TPMI_RH_NV_AUTH(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_RH_NV_INDEX(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 19: { // NV_SetBits
+    case 20: { // NV_SetBits
       rc = unmarshal_TPMI_RH_NV_AUTH(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_RH_NV_INDEX(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 20: { // NV_Extend
+    case 21: { // NV_Extend
       rc = unmarshal_TPMI_RH_NV_AUTH(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_RH_NV_INDEX(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 21: { // NV_Write
+    case 22: { // NV_Write
       rc = unmarshal_TPMI_RH_NV_AUTH(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_RH_NV_INDEX(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 22: { // NV_WriteLock
+    case 23: { // NV_WriteLock
       rc = unmarshal_TPMI_RH_NV_AUTH(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_RH_NV_INDEX(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 23: { // DictionaryAttackLockReset
+    case 24: { // DictionaryAttackLockReset
       rc = unmarshal_TPMI_RH_LOCKOUT(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 24: { // DictionaryAttackParameters
+    case 25: { // DictionaryAttackParameters
       rc = unmarshal_TPMI_RH_LOCKOUT(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 25: { // NV_ChangeAuth
+    case 26: { // NV_ChangeAuth
       rc = unmarshal_TPMI_RH_NV_INDEX(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 26: { // PCR_Event
+    case 27: { // PCR_Event
       rc = unmarshal_TPMI_DH_PCR(addHandle(), true);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 27: { // PCR_Reset
+    case 28: { // PCR_Reset
       rc = unmarshal_TPMI_DH_PCR(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 28: { // SequenceComplete
+    case 29: { // SequenceComplete
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 29: { // SetAlgorithmSet
+    case 30: { // SetAlgorithmSet
       rc = unmarshal_TPMI_RH_PLATFORM(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 30: { // SetCommandCodeAuditStatus
+    case 31: { // SetCommandCodeAuditStatus
       rc = unmarshal_TPMI_RH_PROVISION(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 36: { // ActivateCredential
+    case 37: { // ActivateCredential
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 37: { // Certify
+    case 38: { // Certify
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), true);
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 38: { // PolicyNV
+    case 39: { // PolicyNV
       rc = unmarshal_TPMI_RH_NV_AUTH(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_RH_NV_INDEX(addHandle());
@@ -241,21 +249,28 @@ export function unmarshalHandles(index: u32): u32 {
       if (rc) return rc + TPM_RC_H + TPM_RC_3;
       return 0;
     }
-    case 39: { // CertifyCreation
+    case 40: { // CertifyCreation
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), true);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 40: { // GetTime
+    case 41: { // Duplicate
+      rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
+      if (rc) return rc + TPM_RC_H + TPM_RC_1;
+      rc = unmarshal_TPMI_DH_OBJECT(addHandle(), true);
+      if (rc) return rc + TPM_RC_H + TPM_RC_2;
+      return 0;
+    }
+    case 42: { // GetTime
       rc = unmarshal_TPMI_RH_ENDORSEMENT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), true);
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 41: { // GetSessionAuditDigest
+    case 43: { // GetSessionAuditDigest
       rc = unmarshal_TPMI_RH_ENDORSEMENT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), true);
@@ -264,199 +279,216 @@ export function unmarshalHandles(index: u32): u32 {
       if (rc) return rc + TPM_RC_H + TPM_RC_3;
       return 0;
     }
-    case 42: { // NV_Read
+    case 44: { // NV_Read
       rc = unmarshal_TPMI_RH_NV_AUTH(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_RH_NV_INDEX(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 43: { // NV_ReadLock
+    case 45: { // NV_ReadLock
       rc = unmarshal_TPMI_RH_NV_AUTH(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_RH_NV_INDEX(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 44: { // ObjectChangeAuth
+    case 46: { // ObjectChangeAuth
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 45: { // PolicySecret
+    case 47: { // PolicySecret
       rc = unmarshal_TPMI_DH_ENTITY(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 46: { // Create
+    case 48: { // Rewrap
+      rc = unmarshal_TPMI_DH_OBJECT(addHandle(), true);
+      if (rc) return rc + TPM_RC_H + TPM_RC_1;
+      rc = unmarshal_TPMI_DH_OBJECT(addHandle(), true);
+      if (rc) return rc + TPM_RC_H + TPM_RC_2;
+      return 0;
+    }
+    case 49: { // Create
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 47: { // ECDH_ZGen
+    case 50: { // ECDH_ZGen
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 48: { // MAC
+    case 51: { // MAC
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 49: { // Load
+    case 52: { // Import
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 50: { // Quote
+    case 53: { // Load
+      rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
+      if (rc) return rc + TPM_RC_H + TPM_RC_1;
+      return 0;
+    }
+    case 54: { // Quote
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), true);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 51: { // RSA_Decrypt
+    case 55: { // RSA_Decrypt
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 52: { // MAC_Start
+    case 56: { // MAC_Start
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 53: { // SequenceUpdate
+    case 57: { // SequenceUpdate
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 54: { // Sign
+    case 58: { // Sign
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 55: { // Unseal
+    case 59: { // Unseal
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 56: { // PolicySigned
+    case 60: { // PolicySigned
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 57: { // ECDH_KeyGen
+    case 62: { // ContextSave
+      rc = unmarshal_TPMI_DH_CONTEXT(addHandle());
+      if (rc) return rc + TPM_RC_H + TPM_RC_1;
+      return 0;
+    }
+    case 63: { // ECDH_KeyGen
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 58: { // EncryptDecrypt
+    case 64: { // EncryptDecrypt
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 61: { // MakeCredential
+    case 67: { // MakeCredential
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 62: { // NV_ReadPublic
+    case 68: { // NV_ReadPublic
       rc = unmarshal_TPMI_RH_NV_INDEX(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 63: { // PolicyAuthorize
+    case 69: { // PolicyAuthorize
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 64: { // PolicyAuthValue
+    case 70: { // PolicyAuthValue
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 65: { // PolicyCommandCode
+    case 71: { // PolicyCommandCode
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 66: { // PolicyCounterTimer
+    case 72: { // PolicyCounterTimer
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 67: { // PolicyCpHash
+    case 73: { // PolicyCpHash
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 68: { // PolicyLocality
+    case 74: { // PolicyLocality
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 69: { // PolicyNameHash
+    case 75: { // PolicyNameHash
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 70: { // PolicyOR
+    case 76: { // PolicyOR
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 71: { // PolicyTicket
+    case 77: { // PolicyTicket
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 72: { // ReadPublic
+    case 78: { // ReadPublic
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 73: { // RSA_Encrypt
+    case 79: { // RSA_Encrypt
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 74: { // StartAuthSession
+    case 80: { // StartAuthSession
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), true);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_DH_ENTITY(addHandle(), true);
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 75: { // VerifySignature
+    case 81: { // VerifySignature
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 82: { // PolicyPCR
+    case 88: { // PolicyPCR
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 83: { // PolicyRestart
+    case 89: { // PolicyRestart
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 85: { // PCR_Extend
+    case 91: { // PCR_Extend
       rc = unmarshal_TPMI_DH_PCR(addHandle(), true);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 86: { // PCR_SetAuthValue
+    case 92: { // PCR_SetAuthValue
       rc = unmarshal_TPMI_DH_PCR(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 87: { // NV_Certify
+    case 93: { // NV_Certify
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), true);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_RH_NV_AUTH(addHandle());
@@ -465,59 +497,59 @@ export function unmarshalHandles(index: u32): u32 {
       if (rc) return rc + TPM_RC_H + TPM_RC_3;
       return 0;
     }
-    case 88: { // EventSequenceComplete
+    case 94: { // EventSequenceComplete
       rc = unmarshal_TPMI_DH_PCR(addHandle(), true);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_2;
       return 0;
     }
-    case 90: { // PolicyPhysicalPresence
+    case 96: { // PolicyPhysicalPresence
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 91: { // PolicyDuplicationSelect
+    case 97: { // PolicyDuplicationSelect
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 92: { // PolicyGetDigest
+    case 98: { // PolicyGetDigest
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 94: { // Commit
+    case 100: { // Commit
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 95: { // PolicyPassword
+    case 101: { // PolicyPassword
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 96: { // ZGen_2Phase
+    case 102: { // ZGen_2Phase
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 98: { // PolicyNvWritten
+    case 104: { // PolicyNvWritten
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 99: { // PolicyTemplate
+    case 105: { // PolicyTemplate
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 100: { // CreateLoaded
+    case 106: { // CreateLoaded
       rc = unmarshal_TPMI_DH_PARENT(addHandle(), true);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 101: { // PolicyAuthorizeNV
+    case 107: { // PolicyAuthorizeNV
       rc = unmarshal_TPMI_RH_NV_AUTH(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       rc = unmarshal_TPMI_RH_NV_INDEX(addHandle());
@@ -526,27 +558,27 @@ export function unmarshalHandles(index: u32): u32 {
       if (rc) return rc + TPM_RC_H + TPM_RC_3;
       return 0;
     }
-    case 102: { // EncryptDecrypt2
+    case 108: { // EncryptDecrypt2
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 103: { // ECC_Encrypt
+    case 109: { // ECC_Encrypt
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 104: { // ECC_Decrypt
+    case 110: { // ECC_Decrypt
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 105: { // PolicyCapability
+    case 111: { // PolicyCapability
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 106: { // PolicyParameters
+    case 112: { // PolicyParameters
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
@@ -564,7 +596,14 @@ export function unmarshalParameters(index: u32): u32 {
       store<u32>(COMMAND_IN + 4, handleAt(1));
       break;
     }
-    case 1: { // HierarchyControl
+    case 1: { // EvictControl
+      store<u32>(COMMAND_IN, handleAt(0));
+      store<u32>(COMMAND_IN + 4, handleAt(1));
+      rc = unmarshal_TPMI_DH_PERSISTENT(COMMAND_IN + 8);
+      if (rc) return rc + TPM_RC_P + TPM_RC_1;
+      break;
+    }
+    case 2: { // HierarchyControl
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshal_TPMI_RH_ENABLES(COMMAND_IN + 4, false);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -572,42 +611,42 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_2;
       break;
     }
-    case 2: { // NV_UndefineSpace
+    case 3: { // NV_UndefineSpace
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       break;
     }
-    case 3: { // ChangeEPS
+    case 4: { // ChangeEPS
       store<u32>(COMMAND_IN, handleAt(0));
       break;
     }
-    case 4: { // ChangePPS
+    case 5: { // ChangePPS
       store<u32>(COMMAND_IN, handleAt(0));
       break;
     }
-    case 5: { // Clear
+    case 6: { // Clear
       store<u32>(COMMAND_IN, handleAt(0));
       break;
     }
-    case 6: { // ClearControl
+    case 7: { // ClearControl
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshal_TPMI_YES_NO(COMMAND_IN + 4);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 7: { // ClockSet
+    case 8: { // ClockSet
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalU64(COMMAND_IN + 8);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 8: { // HierarchyChangeAuth
+    case 9: { // HierarchyChangeAuth
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 9: { // NV_DefineSpace
+    case 10: { // NV_DefineSpace
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -615,13 +654,13 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_2;
       break;
     }
-    case 10: { // PCR_Allocate
+    case 11: { // PCR_Allocate
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshal_TPML_PCR_SELECTION(COMMAND_IN + 8);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 11: { // PCR_SetAuthPolicy
+    case 12: { // PCR_SetAuthPolicy
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -631,7 +670,7 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_3;
       break;
     }
-    case 12: { // PP_Commands
+    case 13: { // PP_Commands
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshal_TPML_CC(COMMAND_IN + 8);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -639,7 +678,7 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_2;
       break;
     }
-    case 13: { // SetPrimaryPolicy
+    case 14: { // SetPrimaryPolicy
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -647,13 +686,13 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_2;
       break;
     }
-    case 14: { // ClockRateAdjust
+    case 15: { // ClockRateAdjust
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshal_TPM_CLOCK_ADJUST(COMMAND_IN + 4);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 15: { // CreatePrimary
+    case 16: { // CreatePrimary
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshal_TPM2B_SENSITIVE_CREATE(COMMAND_IN + 4);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -665,11 +704,11 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_4;
       break;
     }
-    case 16: { // NV_GlobalWriteLock
+    case 17: { // NV_GlobalWriteLock
       store<u32>(COMMAND_IN, handleAt(0));
       break;
     }
-    case 17: { // GetCommandAuditDigest
+    case 18: { // GetCommandAuditDigest
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       rc = unmarshalTPM2B(COMMAND_IN + 8, SIZEOF_TPMT_HA);
@@ -678,26 +717,26 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_2;
       break;
     }
-    case 18: { // NV_Increment
+    case 19: { // NV_Increment
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       break;
     }
-    case 19: { // NV_SetBits
+    case 20: { // NV_SetBits
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       rc = unmarshalU64(COMMAND_IN + 8);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 20: { // NV_Extend
+    case 21: { // NV_Extend
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       rc = unmarshalTPM2B(COMMAND_IN + 8, MAX_NV_BUFFER_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 21: { // NV_Write
+    case 22: { // NV_Write
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       rc = unmarshalTPM2B(COMMAND_IN + 8, MAX_NV_BUFFER_SIZE);
@@ -706,16 +745,16 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_2;
       break;
     }
-    case 22: { // NV_WriteLock
+    case 23: { // NV_WriteLock
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       break;
     }
-    case 23: { // DictionaryAttackLockReset
+    case 24: { // DictionaryAttackLockReset
       store<u32>(COMMAND_IN, handleAt(0));
       break;
     }
-    case 24: { // DictionaryAttackParameters
+    case 25: { // DictionaryAttackParameters
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalU32(COMMAND_IN + 4);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -725,23 +764,23 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_3;
       break;
     }
-    case 25: { // NV_ChangeAuth
+    case 26: { // NV_ChangeAuth
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 26: { // PCR_Event
+    case 27: { // PCR_Event
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_EVENT_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 27: { // PCR_Reset
+    case 28: { // PCR_Reset
       store<u32>(COMMAND_IN, handleAt(0));
       break;
     }
-    case 28: { // SequenceComplete
+    case 29: { // SequenceComplete
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_BUFFER);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -749,13 +788,13 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_2;
       break;
     }
-    case 29: { // SetAlgorithmSet
+    case 30: { // SetAlgorithmSet
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalU32(COMMAND_IN + 4);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 30: { // SetCommandCodeAuditStatus
+    case 31: { // SetCommandCodeAuditStatus
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshal_TPMI_ALG_HASH(COMMAND_IN + 4, true);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -765,32 +804,32 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_3;
       break;
     }
-    case 31: { // IncrementalSelfTest
+    case 32: { // IncrementalSelfTest
       rc = unmarshal_TPML_ALG(COMMAND_IN);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 32: { // SelfTest
+    case 33: { // SelfTest
       rc = unmarshal_TPMI_YES_NO(COMMAND_IN);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 33: { // Startup
+    case 34: { // Startup
       rc = unmarshal_TPM_SU(COMMAND_IN);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 34: { // Shutdown
+    case 35: { // Shutdown
       rc = unmarshal_TPM_SU(COMMAND_IN);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 35: { // StirRandom
+    case 36: { // StirRandom
       rc = unmarshalTPM2B(COMMAND_IN, SIZEOF_TPMU_SENSITIVE_CREATE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 36: { // ActivateCredential
+    case 37: { // ActivateCredential
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       rc = unmarshalTPM2B(COMMAND_IN + 8, SIZEOF_TPMS_ID_OBJECT);
@@ -799,7 +838,7 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_2;
       break;
     }
-    case 37: { // Certify
+    case 38: { // Certify
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       rc = unmarshalTPM2B(COMMAND_IN + 8, SIZEOF_TPMT_HA);
@@ -808,7 +847,7 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_2;
       break;
     }
-    case 38: { // PolicyNV
+    case 39: { // PolicyNV
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       store<u32>(COMMAND_IN + 8, handleAt(2));
@@ -820,7 +859,7 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_3;
       break;
     }
-    case 39: { // CertifyCreation
+    case 40: { // CertifyCreation
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       rc = unmarshalTPM2B(COMMAND_IN + 8, SIZEOF_TPMT_HA);
@@ -833,7 +872,16 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_4;
       break;
     }
-    case 40: { // GetTime
+    case 41: { // Duplicate
+      store<u32>(COMMAND_IN, handleAt(0));
+      store<u32>(COMMAND_IN + 4, handleAt(1));
+      rc = unmarshalTPM2B(COMMAND_IN + 8, SIZEOF_TPMT_HA);
+      if (rc) return rc + TPM_RC_P + TPM_RC_1;
+      rc = unmarshal_TPMT_SYM_DEF_OBJECT(COMMAND_IN + 76, true);
+      if (rc) return rc + TPM_RC_P + TPM_RC_2;
+      break;
+    }
+    case 42: { // GetTime
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       rc = unmarshalTPM2B(COMMAND_IN + 8, SIZEOF_TPMT_HA);
@@ -842,7 +890,7 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_2;
       break;
     }
-    case 41: { // GetSessionAuditDigest
+    case 43: { // GetSessionAuditDigest
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       store<u32>(COMMAND_IN + 8, handleAt(2));
@@ -852,7 +900,7 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_2;
       break;
     }
-    case 42: { // NV_Read
+    case 44: { // NV_Read
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       rc = unmarshalU16(COMMAND_IN + 8);
@@ -861,19 +909,19 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_2;
       break;
     }
-    case 43: { // NV_ReadLock
+    case 45: { // NV_ReadLock
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       break;
     }
-    case 44: { // ObjectChangeAuth
+    case 46: { // ObjectChangeAuth
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       rc = unmarshalTPM2B(COMMAND_IN + 8, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 45: { // PolicySecret
+    case 47: { // PolicySecret
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       rc = unmarshalTPM2B(COMMAND_IN + 8, MAX_DIGEST_SIZE);
@@ -886,7 +934,18 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_4;
       break;
     }
-    case 46: { // Create
+    case 48: { // Rewrap
+      store<u32>(COMMAND_IN, handleAt(0));
+      store<u32>(COMMAND_IN + 4, handleAt(1));
+      rc = unmarshalTPM2B(COMMAND_IN + 8, SIZEOF__PRIVATE);
+      if (rc) return rc + TPM_RC_P + TPM_RC_1;
+      rc = unmarshalTPM2B(COMMAND_IN + 1560, SIZEOF_TPMU_NAME);
+      if (rc) return rc + TPM_RC_P + TPM_RC_2;
+      rc = unmarshalTPM2B(COMMAND_IN + 1630, SIZEOF_TPMU_ENCRYPTED_SECRET);
+      if (rc) return rc + TPM_RC_P + TPM_RC_3;
+      break;
+    }
+    case 49: { // Create
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshal_TPM2B_SENSITIVE_CREATE(COMMAND_IN + 4);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -898,13 +957,13 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_4;
       break;
     }
-    case 47: { // ECDH_ZGen
+    case 50: { // ECDH_ZGen
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshal_TPM2B_ECC_POINT(COMMAND_IN + 4);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 48: { // MAC
+    case 51: { // MAC
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_BUFFER);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -912,7 +971,21 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_2;
       break;
     }
-    case 49: { // Load
+    case 52: { // Import
+      store<u32>(COMMAND_IN, handleAt(0));
+      rc = unmarshalTPM2B(COMMAND_IN + 4, SIZEOF_TPMT_HA);
+      if (rc) return rc + TPM_RC_P + TPM_RC_1;
+      rc = unmarshal_TPM2B_PUBLIC(COMMAND_IN + 72, false);
+      if (rc) return rc + TPM_RC_P + TPM_RC_2;
+      rc = unmarshalTPM2B(COMMAND_IN + 688, SIZEOF__PRIVATE);
+      if (rc) return rc + TPM_RC_P + TPM_RC_3;
+      rc = unmarshalTPM2B(COMMAND_IN + 2240, SIZEOF_TPMU_ENCRYPTED_SECRET);
+      if (rc) return rc + TPM_RC_P + TPM_RC_4;
+      rc = unmarshal_TPMT_SYM_DEF_OBJECT(COMMAND_IN + 2754, true);
+      if (rc) return rc + TPM_RC_P + TPM_RC_5;
+      break;
+    }
+    case 53: { // Load
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, SIZEOF__PRIVATE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -920,7 +993,7 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_2;
       break;
     }
-    case 50: { // Quote
+    case 54: { // Quote
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, SIZEOF_TPMT_HA);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -930,7 +1003,7 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_3;
       break;
     }
-    case 51: { // RSA_Decrypt
+    case 55: { // RSA_Decrypt
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_RSA_KEY_BYTES);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -940,7 +1013,7 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_3;
       break;
     }
-    case 52: { // MAC_Start
+    case 56: { // MAC_Start
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -948,13 +1021,13 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_2;
       break;
     }
-    case 53: { // SequenceUpdate
+    case 57: { // SequenceUpdate
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_BUFFER);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 54: { // Sign
+    case 58: { // Sign
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -964,11 +1037,11 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_3;
       break;
     }
-    case 55: { // Unseal
+    case 59: { // Unseal
       store<u32>(COMMAND_IN, handleAt(0));
       break;
     }
-    case 56: { // PolicySigned
+    case 60: { // PolicySigned
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       rc = unmarshalTPM2B(COMMAND_IN + 8, MAX_DIGEST_SIZE);
@@ -983,11 +1056,20 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_5;
       break;
     }
-    case 57: { // ECDH_KeyGen
+    case 61: { // ContextLoad
+      rc = unmarshal_TPMS_CONTEXT(COMMAND_IN);
+      if (rc) return rc + TPM_RC_P + TPM_RC_1;
+      break;
+    }
+    case 62: { // ContextSave
       store<u32>(COMMAND_IN, handleAt(0));
       break;
     }
-    case 58: { // EncryptDecrypt
+    case 63: { // ECDH_KeyGen
+      store<u32>(COMMAND_IN, handleAt(0));
+      break;
+    }
+    case 64: { // EncryptDecrypt
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshal_TPMI_YES_NO(COMMAND_IN + 4);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -999,12 +1081,12 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_4;
       break;
     }
-    case 59: { // FlushContext
+    case 65: { // FlushContext
       rc = unmarshal_TPMI_DH_CONTEXT(COMMAND_IN);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 60: { // LoadExternal
+    case 66: { // LoadExternal
       rc = unmarshal_TPM2B_SENSITIVE(COMMAND_IN);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       rc = unmarshal_TPM2B_PUBLIC(COMMAND_IN + 1420, true);
@@ -1013,7 +1095,7 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_3;
       break;
     }
-    case 61: { // MakeCredential
+    case 67: { // MakeCredential
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -1021,11 +1103,11 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_2;
       break;
     }
-    case 62: { // NV_ReadPublic
+    case 68: { // NV_ReadPublic
       store<u32>(COMMAND_IN, handleAt(0));
       break;
     }
-    case 63: { // PolicyAuthorize
+    case 69: { // PolicyAuthorize
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -1037,17 +1119,17 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_4;
       break;
     }
-    case 64: { // PolicyAuthValue
+    case 70: { // PolicyAuthValue
       store<u32>(COMMAND_IN, handleAt(0));
       break;
     }
-    case 65: { // PolicyCommandCode
+    case 71: { // PolicyCommandCode
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalU32(COMMAND_IN + 4);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 66: { // PolicyCounterTimer
+    case 72: { // PolicyCounterTimer
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -1057,31 +1139,31 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_3;
       break;
     }
-    case 67: { // PolicyCpHash
+    case 73: { // PolicyCpHash
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 68: { // PolicyLocality
+    case 74: { // PolicyLocality
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshal_TPMA_LOCALITY(COMMAND_IN + 4);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 69: { // PolicyNameHash
+    case 75: { // PolicyNameHash
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 70: { // PolicyOR
+    case 76: { // PolicyOR
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshal_TPML_DIGEST(COMMAND_IN + 8);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 71: { // PolicyTicket
+    case 77: { // PolicyTicket
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, SIZEOF_TIMEOUT);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -1095,11 +1177,11 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_5;
       break;
     }
-    case 72: { // ReadPublic
+    case 78: { // ReadPublic
       store<u32>(COMMAND_IN, handleAt(0));
       break;
     }
-    case 73: { // RSA_Encrypt
+    case 79: { // RSA_Encrypt
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_RSA_KEY_BYTES);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -1109,7 +1191,7 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_3;
       break;
     }
-    case 74: { // StartAuthSession
+    case 80: { // StartAuthSession
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       rc = unmarshalTPM2B(COMMAND_IN + 8, MAX_DIGEST_SIZE);
@@ -1124,7 +1206,7 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_5;
       break;
     }
-    case 75: { // VerifySignature
+    case 81: { // VerifySignature
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -1132,12 +1214,12 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_2;
       break;
     }
-    case 76: { // ECC_Parameters
+    case 82: { // ECC_Parameters
       rc = unmarshal_TPMI_ECC_CURVE(COMMAND_IN, false);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 77: { // GetCapability
+    case 83: { // GetCapability
       rc = unmarshal_TPM_CAP(COMMAND_IN);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       rc = unmarshalU32(COMMAND_IN + 4);
@@ -1146,12 +1228,12 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_3;
       break;
     }
-    case 78: { // GetRandom
+    case 84: { // GetRandom
       rc = unmarshalU16(COMMAND_IN);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 80: { // Hash
+    case 86: { // Hash
       rc = unmarshalTPM2B(COMMAND_IN, MAX_DIGEST_BUFFER);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       rc = unmarshal_TPMI_ALG_HASH(COMMAND_IN + 1026, false);
@@ -1160,12 +1242,12 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_3;
       break;
     }
-    case 81: { // PCR_Read
+    case 87: { // PCR_Read
       rc = unmarshal_TPML_PCR_SELECTION(COMMAND_IN);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 82: { // PolicyPCR
+    case 88: { // PolicyPCR
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -1173,23 +1255,23 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_2;
       break;
     }
-    case 83: { // PolicyRestart
+    case 89: { // PolicyRestart
       store<u32>(COMMAND_IN, handleAt(0));
       break;
     }
-    case 85: { // PCR_Extend
+    case 91: { // PCR_Extend
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshal_TPML_DIGEST_VALUES(COMMAND_IN + 8);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 86: { // PCR_SetAuthValue
+    case 92: { // PCR_SetAuthValue
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 87: { // NV_Certify
+    case 93: { // NV_Certify
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       store<u32>(COMMAND_IN + 8, handleAt(2));
@@ -1203,25 +1285,25 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_4;
       break;
     }
-    case 88: { // EventSequenceComplete
+    case 94: { // EventSequenceComplete
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       rc = unmarshalTPM2B(COMMAND_IN + 8, MAX_DIGEST_BUFFER);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 89: { // HashSequenceStart
+    case 95: { // HashSequenceStart
       rc = unmarshalTPM2B(COMMAND_IN, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       rc = unmarshal_TPMI_ALG_HASH(COMMAND_IN + 66, true);
       if (rc) return rc + TPM_RC_P + TPM_RC_2;
       break;
     }
-    case 90: { // PolicyPhysicalPresence
+    case 96: { // PolicyPhysicalPresence
       store<u32>(COMMAND_IN, handleAt(0));
       break;
     }
-    case 91: { // PolicyDuplicationSelect
+    case 97: { // PolicyDuplicationSelect
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, SIZEOF_TPMU_NAME);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -1231,16 +1313,16 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_3;
       break;
     }
-    case 92: { // PolicyGetDigest
+    case 98: { // PolicyGetDigest
       store<u32>(COMMAND_IN, handleAt(0));
       break;
     }
-    case 93: { // TestParms
+    case 99: { // TestParms
       rc = unmarshal_TPMT_PUBLIC_PARMS(COMMAND_IN);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 94: { // Commit
+    case 100: { // Commit
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshal_TPM2B_ECC_POINT(COMMAND_IN + 4);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -1250,11 +1332,11 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_3;
       break;
     }
-    case 95: { // PolicyPassword
+    case 101: { // PolicyPassword
       store<u32>(COMMAND_IN, handleAt(0));
       break;
     }
-    case 96: { // ZGen_2Phase
+    case 102: { // ZGen_2Phase
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshal_TPM2B_ECC_POINT(COMMAND_IN + 4);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -1266,24 +1348,24 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_4;
       break;
     }
-    case 97: { // EC_Ephemeral
+    case 103: { // EC_Ephemeral
       rc = unmarshal_TPMI_ECC_CURVE(COMMAND_IN, false);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 98: { // PolicyNvWritten
+    case 104: { // PolicyNvWritten
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshal_TPMI_YES_NO(COMMAND_IN + 4);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 99: { // PolicyTemplate
+    case 105: { // PolicyTemplate
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
       break;
     }
-    case 100: { // CreateLoaded
+    case 106: { // CreateLoaded
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshal_TPM2B_SENSITIVE_CREATE(COMMAND_IN + 4);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -1291,13 +1373,13 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_2;
       break;
     }
-    case 101: { // PolicyAuthorizeNV
+    case 107: { // PolicyAuthorizeNV
       store<u32>(COMMAND_IN, handleAt(0));
       store<u32>(COMMAND_IN + 4, handleAt(1));
       store<u32>(COMMAND_IN + 8, handleAt(2));
       break;
     }
-    case 102: { // EncryptDecrypt2
+    case 108: { // EncryptDecrypt2
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_BUFFER);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -1309,7 +1391,7 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_4;
       break;
     }
-    case 103: { // ECC_Encrypt
+    case 109: { // ECC_Encrypt
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_BUFFER);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -1317,7 +1399,7 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_2;
       break;
     }
-    case 104: { // ECC_Decrypt
+    case 110: { // ECC_Decrypt
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshal_TPM2B_ECC_POINT(COMMAND_IN + 4);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -1329,7 +1411,7 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_4;
       break;
     }
-    case 105: { // PolicyCapability
+    case 111: { // PolicyCapability
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -1343,7 +1425,7 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_5;
       break;
     }
-    case 106: { // PolicyParameters
+    case 112: { // PolicyParameters
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -1359,322 +1441,340 @@ export function runCommand(index: u32): u32 {
     case 0: { // NV_UndefineSpaceSpecial
       return NV_UndefineSpaceSpecial(changetype<NV_UndefineSpaceSpecial_In>(COMMAND_IN));
     }
-    case 1: { // HierarchyControl
+    case 1: { // EvictControl
+      return EvictControl(changetype<EvictControl_In>(COMMAND_IN));
+    }
+    case 2: { // HierarchyControl
       return HierarchyControl(changetype<HierarchyControl_In>(COMMAND_IN));
     }
-    case 2: { // NV_UndefineSpace
+    case 3: { // NV_UndefineSpace
       return NV_UndefineSpace(changetype<NV_UndefineSpace_In>(COMMAND_IN));
     }
-    case 3: { // ChangeEPS
+    case 4: { // ChangeEPS
       return ChangeEPS(changetype<ChangeEPS_In>(COMMAND_IN));
     }
-    case 4: { // ChangePPS
+    case 5: { // ChangePPS
       return ChangePPS(changetype<ChangePPS_In>(COMMAND_IN));
     }
-    case 5: { // Clear
+    case 6: { // Clear
       return Clear(changetype<Clear_In>(COMMAND_IN));
     }
-    case 6: { // ClearControl
+    case 7: { // ClearControl
       return ClearControl(changetype<ClearControl_In>(COMMAND_IN));
     }
-    case 7: { // ClockSet
+    case 8: { // ClockSet
       return ClockSet(changetype<ClockSet_In>(COMMAND_IN));
     }
-    case 8: { // HierarchyChangeAuth
+    case 9: { // HierarchyChangeAuth
       return HierarchyChangeAuth(changetype<HierarchyChangeAuth_In>(COMMAND_IN));
     }
-    case 9: { // NV_DefineSpace
+    case 10: { // NV_DefineSpace
       return NV_DefineSpace(changetype<NV_DefineSpace_In>(COMMAND_IN));
     }
-    case 10: { // PCR_Allocate
+    case 11: { // PCR_Allocate
       return PCR_Allocate(changetype<PCR_Allocate_In>(COMMAND_IN), changetype<PCR_Allocate_Out>(COMMAND_OUT));
     }
-    case 11: { // PCR_SetAuthPolicy
+    case 12: { // PCR_SetAuthPolicy
       return PCR_SetAuthPolicy(changetype<PCR_SetAuthPolicy_In>(COMMAND_IN));
     }
-    case 12: { // PP_Commands
+    case 13: { // PP_Commands
       return PP_Commands(changetype<PP_Commands_In>(COMMAND_IN));
     }
-    case 13: { // SetPrimaryPolicy
+    case 14: { // SetPrimaryPolicy
       return SetPrimaryPolicy(changetype<SetPrimaryPolicy_In>(COMMAND_IN));
     }
-    case 14: { // ClockRateAdjust
+    case 15: { // ClockRateAdjust
       return ClockRateAdjust(changetype<ClockRateAdjust_In>(COMMAND_IN));
     }
-    case 15: { // CreatePrimary
+    case 16: { // CreatePrimary
       return CreatePrimary(changetype<CreatePrimary_In>(COMMAND_IN), changetype<CreatePrimary_Out>(COMMAND_OUT));
     }
-    case 16: { // NV_GlobalWriteLock
+    case 17: { // NV_GlobalWriteLock
       return NV_GlobalWriteLock(changetype<NV_GlobalWriteLock_In>(COMMAND_IN));
     }
-    case 17: { // GetCommandAuditDigest
+    case 18: { // GetCommandAuditDigest
       return GetCommandAuditDigest(changetype<GetCommandAuditDigest_In>(COMMAND_IN), changetype<GetCommandAuditDigest_Out>(COMMAND_OUT));
     }
-    case 18: { // NV_Increment
+    case 19: { // NV_Increment
       return NV_Increment(changetype<NV_Increment_In>(COMMAND_IN));
     }
-    case 19: { // NV_SetBits
+    case 20: { // NV_SetBits
       return NV_SetBits(changetype<NV_SetBits_In>(COMMAND_IN));
     }
-    case 20: { // NV_Extend
+    case 21: { // NV_Extend
       return NV_Extend(changetype<NV_Extend_In>(COMMAND_IN));
     }
-    case 21: { // NV_Write
+    case 22: { // NV_Write
       return NV_Write(changetype<NV_Write_In>(COMMAND_IN));
     }
-    case 22: { // NV_WriteLock
+    case 23: { // NV_WriteLock
       return NV_WriteLock(changetype<NV_WriteLock_In>(COMMAND_IN));
     }
-    case 23: { // DictionaryAttackLockReset
+    case 24: { // DictionaryAttackLockReset
       return DictionaryAttackLockReset(changetype<DictionaryAttackLockReset_In>(COMMAND_IN));
     }
-    case 24: { // DictionaryAttackParameters
+    case 25: { // DictionaryAttackParameters
       return DictionaryAttackParameters(changetype<DictionaryAttackParameters_In>(COMMAND_IN));
     }
-    case 25: { // NV_ChangeAuth
+    case 26: { // NV_ChangeAuth
       return NV_ChangeAuth(changetype<NV_ChangeAuth_In>(COMMAND_IN));
     }
-    case 26: { // PCR_Event
+    case 27: { // PCR_Event
       return PCR_Event(changetype<PCR_Event_In>(COMMAND_IN), changetype<PCR_Event_Out>(COMMAND_OUT));
     }
-    case 27: { // PCR_Reset
+    case 28: { // PCR_Reset
       return PCR_Reset(changetype<PCR_Reset_In>(COMMAND_IN));
     }
-    case 28: { // SequenceComplete
+    case 29: { // SequenceComplete
       return SequenceComplete(changetype<SequenceComplete_In>(COMMAND_IN), changetype<SequenceComplete_Out>(COMMAND_OUT));
     }
-    case 29: { // SetAlgorithmSet
+    case 30: { // SetAlgorithmSet
       return SetAlgorithmSet(changetype<SetAlgorithmSet_In>(COMMAND_IN));
     }
-    case 30: { // SetCommandCodeAuditStatus
+    case 31: { // SetCommandCodeAuditStatus
       return SetCommandCodeAuditStatus(changetype<SetCommandCodeAuditStatus_In>(COMMAND_IN));
     }
-    case 31: { // IncrementalSelfTest
+    case 32: { // IncrementalSelfTest
       return IncrementalSelfTest(changetype<IncrementalSelfTest_In>(COMMAND_IN), changetype<IncrementalSelfTest_Out>(COMMAND_OUT));
     }
-    case 32: { // SelfTest
+    case 33: { // SelfTest
       return SelfTest(changetype<SelfTest_In>(COMMAND_IN));
     }
-    case 33: { // Startup
+    case 34: { // Startup
       return Startup(changetype<Startup_In>(COMMAND_IN));
     }
-    case 34: { // Shutdown
+    case 35: { // Shutdown
       return Shutdown(changetype<Shutdown_In>(COMMAND_IN));
     }
-    case 35: { // StirRandom
+    case 36: { // StirRandom
       return StirRandom(changetype<StirRandom_In>(COMMAND_IN));
     }
-    case 36: { // ActivateCredential
+    case 37: { // ActivateCredential
       return ActivateCredential(changetype<ActivateCredential_In>(COMMAND_IN), changetype<ActivateCredential_Out>(COMMAND_OUT));
     }
-    case 37: { // Certify
+    case 38: { // Certify
       return Certify(changetype<Certify_In>(COMMAND_IN), changetype<Certify_Out>(COMMAND_OUT));
     }
-    case 38: { // PolicyNV
+    case 39: { // PolicyNV
       return PolicyNV(changetype<PolicyNV_In>(COMMAND_IN));
     }
-    case 39: { // CertifyCreation
+    case 40: { // CertifyCreation
       return CertifyCreation(changetype<CertifyCreation_In>(COMMAND_IN), changetype<CertifyCreation_Out>(COMMAND_OUT));
     }
-    case 40: { // GetTime
+    case 41: { // Duplicate
+      return Duplicate(changetype<Duplicate_In>(COMMAND_IN), changetype<Duplicate_Out>(COMMAND_OUT));
+    }
+    case 42: { // GetTime
       return GetTime(changetype<GetTime_In>(COMMAND_IN), changetype<GetTime_Out>(COMMAND_OUT));
     }
-    case 41: { // GetSessionAuditDigest
+    case 43: { // GetSessionAuditDigest
       return GetSessionAuditDigest(changetype<GetSessionAuditDigest_In>(COMMAND_IN), changetype<GetSessionAuditDigest_Out>(COMMAND_OUT));
     }
-    case 42: { // NV_Read
+    case 44: { // NV_Read
       return NV_Read(changetype<NV_Read_In>(COMMAND_IN), changetype<NV_Read_Out>(COMMAND_OUT));
     }
-    case 43: { // NV_ReadLock
+    case 45: { // NV_ReadLock
       return NV_ReadLock(changetype<NV_ReadLock_In>(COMMAND_IN));
     }
-    case 44: { // ObjectChangeAuth
+    case 46: { // ObjectChangeAuth
       return ObjectChangeAuth(changetype<ObjectChangeAuth_In>(COMMAND_IN), changetype<ObjectChangeAuth_Out>(COMMAND_OUT));
     }
-    case 45: { // PolicySecret
+    case 47: { // PolicySecret
       return PolicySecret(changetype<PolicySecret_In>(COMMAND_IN), changetype<PolicySecret_Out>(COMMAND_OUT));
     }
-    case 46: { // Create
+    case 48: { // Rewrap
+      return Rewrap(changetype<Rewrap_In>(COMMAND_IN), changetype<Rewrap_Out>(COMMAND_OUT));
+    }
+    case 49: { // Create
       return Create(changetype<Create_In>(COMMAND_IN), changetype<Create_Out>(COMMAND_OUT));
     }
-    case 47: { // ECDH_ZGen
+    case 50: { // ECDH_ZGen
       return ECDH_ZGen(changetype<ECDH_ZGen_In>(COMMAND_IN), changetype<ECDH_ZGen_Out>(COMMAND_OUT));
     }
-    case 48: { // MAC
+    case 51: { // MAC
       return MAC(changetype<MAC_In>(COMMAND_IN), changetype<MAC_Out>(COMMAND_OUT));
     }
-    case 49: { // Load
+    case 52: { // Import
+      return Import(changetype<Import_In>(COMMAND_IN), changetype<Import_Out>(COMMAND_OUT));
+    }
+    case 53: { // Load
       return Load(changetype<Load_In>(COMMAND_IN), changetype<Load_Out>(COMMAND_OUT));
     }
-    case 50: { // Quote
+    case 54: { // Quote
       return Quote(changetype<Quote_In>(COMMAND_IN), changetype<Quote_Out>(COMMAND_OUT));
     }
-    case 51: { // RSA_Decrypt
+    case 55: { // RSA_Decrypt
       return RSA_Decrypt(changetype<RSA_Decrypt_In>(COMMAND_IN), changetype<RSA_Decrypt_Out>(COMMAND_OUT));
     }
-    case 52: { // MAC_Start
+    case 56: { // MAC_Start
       return MAC_Start(changetype<MAC_Start_In>(COMMAND_IN), changetype<MAC_Start_Out>(COMMAND_OUT));
     }
-    case 53: { // SequenceUpdate
+    case 57: { // SequenceUpdate
       return SequenceUpdate(changetype<SequenceUpdate_In>(COMMAND_IN));
     }
-    case 54: { // Sign
+    case 58: { // Sign
       return Sign(changetype<Sign_In>(COMMAND_IN), changetype<Sign_Out>(COMMAND_OUT));
     }
-    case 55: { // Unseal
+    case 59: { // Unseal
       return Unseal(changetype<Unseal_In>(COMMAND_IN), changetype<Unseal_Out>(COMMAND_OUT));
     }
-    case 56: { // PolicySigned
+    case 60: { // PolicySigned
       return PolicySigned(changetype<PolicySigned_In>(COMMAND_IN), changetype<PolicySigned_Out>(COMMAND_OUT));
     }
-    case 57: { // ECDH_KeyGen
+    case 61: { // ContextLoad
+      return ContextLoad(changetype<ContextLoad_In>(COMMAND_IN), changetype<ContextLoad_Out>(COMMAND_OUT));
+    }
+    case 62: { // ContextSave
+      return ContextSave(changetype<ContextSave_In>(COMMAND_IN), changetype<ContextSave_Out>(COMMAND_OUT));
+    }
+    case 63: { // ECDH_KeyGen
       return ECDH_KeyGen(changetype<ECDH_KeyGen_In>(COMMAND_IN), changetype<ECDH_KeyGen_Out>(COMMAND_OUT));
     }
-    case 58: { // EncryptDecrypt
+    case 64: { // EncryptDecrypt
       return EncryptDecrypt(changetype<EncryptDecrypt_In>(COMMAND_IN), changetype<EncryptDecrypt_Out>(COMMAND_OUT));
     }
-    case 59: { // FlushContext
+    case 65: { // FlushContext
       return FlushContext(changetype<FlushContext_In>(COMMAND_IN));
     }
-    case 60: { // LoadExternal
+    case 66: { // LoadExternal
       return LoadExternal(changetype<LoadExternal_In>(COMMAND_IN), changetype<LoadExternal_Out>(COMMAND_OUT));
     }
-    case 61: { // MakeCredential
+    case 67: { // MakeCredential
       return MakeCredential(changetype<MakeCredential_In>(COMMAND_IN), changetype<MakeCredential_Out>(COMMAND_OUT));
     }
-    case 62: { // NV_ReadPublic
+    case 68: { // NV_ReadPublic
       return NV_ReadPublic(changetype<NV_ReadPublic_In>(COMMAND_IN), changetype<NV_ReadPublic_Out>(COMMAND_OUT));
     }
-    case 63: { // PolicyAuthorize
+    case 69: { // PolicyAuthorize
       return PolicyAuthorize(changetype<PolicyAuthorize_In>(COMMAND_IN));
     }
-    case 64: { // PolicyAuthValue
+    case 70: { // PolicyAuthValue
       return PolicyAuthValue(changetype<PolicyAuthValue_In>(COMMAND_IN));
     }
-    case 65: { // PolicyCommandCode
+    case 71: { // PolicyCommandCode
       return PolicyCommandCode(changetype<PolicyCommandCode_In>(COMMAND_IN));
     }
-    case 66: { // PolicyCounterTimer
+    case 72: { // PolicyCounterTimer
       return PolicyCounterTimer(changetype<PolicyCounterTimer_In>(COMMAND_IN));
     }
-    case 67: { // PolicyCpHash
+    case 73: { // PolicyCpHash
       return PolicyCpHash(changetype<PolicyCpHash_In>(COMMAND_IN));
     }
-    case 68: { // PolicyLocality
+    case 74: { // PolicyLocality
       return PolicyLocality(changetype<PolicyLocality_In>(COMMAND_IN));
     }
-    case 69: { // PolicyNameHash
+    case 75: { // PolicyNameHash
       return PolicyNameHash(changetype<PolicyNameHash_In>(COMMAND_IN));
     }
-    case 70: { // PolicyOR
+    case 76: { // PolicyOR
       return PolicyOR(changetype<PolicyOR_In>(COMMAND_IN));
     }
-    case 71: { // PolicyTicket
+    case 77: { // PolicyTicket
       return PolicyTicket(changetype<PolicyTicket_In>(COMMAND_IN));
     }
-    case 72: { // ReadPublic
+    case 78: { // ReadPublic
       return ReadPublic(changetype<ReadPublic_In>(COMMAND_IN), changetype<ReadPublic_Out>(COMMAND_OUT));
     }
-    case 73: { // RSA_Encrypt
+    case 79: { // RSA_Encrypt
       return RSA_Encrypt(changetype<RSA_Encrypt_In>(COMMAND_IN), changetype<RSA_Encrypt_Out>(COMMAND_OUT));
     }
-    case 74: { // StartAuthSession
+    case 80: { // StartAuthSession
       return StartAuthSession(changetype<StartAuthSession_In>(COMMAND_IN), changetype<StartAuthSession_Out>(COMMAND_OUT));
     }
-    case 75: { // VerifySignature
+    case 81: { // VerifySignature
       return VerifySignature(changetype<VerifySignature_In>(COMMAND_IN), changetype<VerifySignature_Out>(COMMAND_OUT));
     }
-    case 76: { // ECC_Parameters
+    case 82: { // ECC_Parameters
       return ECC_Parameters(changetype<ECC_Parameters_In>(COMMAND_IN), changetype<ECC_Parameters_Out>(COMMAND_OUT));
     }
-    case 77: { // GetCapability
+    case 83: { // GetCapability
       return GetCapability(changetype<GetCapability_In>(COMMAND_IN), changetype<GetCapability_Out>(COMMAND_OUT));
     }
-    case 78: { // GetRandom
+    case 84: { // GetRandom
       return GetRandom(changetype<GetRandom_In>(COMMAND_IN), changetype<GetRandom_Out>(COMMAND_OUT));
     }
-    case 79: { // GetTestResult
+    case 85: { // GetTestResult
       return GetTestResult(changetype<GetTestResult_Out>(COMMAND_OUT));
     }
-    case 80: { // Hash
+    case 86: { // Hash
       return Hash(changetype<Hash_In>(COMMAND_IN), changetype<Hash_Out>(COMMAND_OUT));
     }
-    case 81: { // PCR_Read
+    case 87: { // PCR_Read
       return PCR_Read(changetype<PCR_Read_In>(COMMAND_IN), changetype<PCR_Read_Out>(COMMAND_OUT));
     }
-    case 82: { // PolicyPCR
+    case 88: { // PolicyPCR
       return PolicyPCR(changetype<PolicyPCR_In>(COMMAND_IN));
     }
-    case 83: { // PolicyRestart
+    case 89: { // PolicyRestart
       return PolicyRestart(changetype<PolicyRestart_In>(COMMAND_IN));
     }
-    case 84: { // ReadClock
+    case 90: { // ReadClock
       return ReadClock(changetype<ReadClock_Out>(COMMAND_OUT));
     }
-    case 85: { // PCR_Extend
+    case 91: { // PCR_Extend
       return PCR_Extend(changetype<PCR_Extend_In>(COMMAND_IN));
     }
-    case 86: { // PCR_SetAuthValue
+    case 92: { // PCR_SetAuthValue
       return PCR_SetAuthValue(changetype<PCR_SetAuthValue_In>(COMMAND_IN));
     }
-    case 87: { // NV_Certify
+    case 93: { // NV_Certify
       return NV_Certify(changetype<NV_Certify_In>(COMMAND_IN), changetype<NV_Certify_Out>(COMMAND_OUT));
     }
-    case 88: { // EventSequenceComplete
+    case 94: { // EventSequenceComplete
       return EventSequenceComplete(changetype<EventSequenceComplete_In>(COMMAND_IN), changetype<EventSequenceComplete_Out>(COMMAND_OUT));
     }
-    case 89: { // HashSequenceStart
+    case 95: { // HashSequenceStart
       return HashSequenceStart(changetype<HashSequenceStart_In>(COMMAND_IN), changetype<HashSequenceStart_Out>(COMMAND_OUT));
     }
-    case 90: { // PolicyPhysicalPresence
+    case 96: { // PolicyPhysicalPresence
       return PolicyPhysicalPresence(changetype<PolicyPhysicalPresence_In>(COMMAND_IN));
     }
-    case 91: { // PolicyDuplicationSelect
+    case 97: { // PolicyDuplicationSelect
       return PolicyDuplicationSelect(changetype<PolicyDuplicationSelect_In>(COMMAND_IN));
     }
-    case 92: { // PolicyGetDigest
+    case 98: { // PolicyGetDigest
       return PolicyGetDigest(changetype<PolicyGetDigest_In>(COMMAND_IN), changetype<PolicyGetDigest_Out>(COMMAND_OUT));
     }
-    case 93: { // TestParms
+    case 99: { // TestParms
       return TestParms(changetype<TestParms_In>(COMMAND_IN));
     }
-    case 94: { // Commit
+    case 100: { // Commit
       return Commit(changetype<Commit_In>(COMMAND_IN), changetype<Commit_Out>(COMMAND_OUT));
     }
-    case 95: { // PolicyPassword
+    case 101: { // PolicyPassword
       return PolicyPassword(changetype<PolicyPassword_In>(COMMAND_IN));
     }
-    case 96: { // ZGen_2Phase
+    case 102: { // ZGen_2Phase
       return ZGen_2Phase(changetype<ZGen_2Phase_In>(COMMAND_IN), changetype<ZGen_2Phase_Out>(COMMAND_OUT));
     }
-    case 97: { // EC_Ephemeral
+    case 103: { // EC_Ephemeral
       return EC_Ephemeral(changetype<EC_Ephemeral_In>(COMMAND_IN), changetype<EC_Ephemeral_Out>(COMMAND_OUT));
     }
-    case 98: { // PolicyNvWritten
+    case 104: { // PolicyNvWritten
       return PolicyNvWritten(changetype<PolicyNvWritten_In>(COMMAND_IN));
     }
-    case 99: { // PolicyTemplate
+    case 105: { // PolicyTemplate
       return PolicyTemplate(changetype<PolicyTemplate_In>(COMMAND_IN));
     }
-    case 100: { // CreateLoaded
+    case 106: { // CreateLoaded
       return CreateLoaded(changetype<CreateLoaded_In>(COMMAND_IN), changetype<CreateLoaded_Out>(COMMAND_OUT));
     }
-    case 101: { // PolicyAuthorizeNV
+    case 107: { // PolicyAuthorizeNV
       return PolicyAuthorizeNV(changetype<PolicyAuthorizeNV_In>(COMMAND_IN));
     }
-    case 102: { // EncryptDecrypt2
+    case 108: { // EncryptDecrypt2
       return EncryptDecrypt2(changetype<EncryptDecrypt2_In>(COMMAND_IN), changetype<EncryptDecrypt2_Out>(COMMAND_OUT));
     }
-    case 103: { // ECC_Encrypt
+    case 109: { // ECC_Encrypt
       return ECC_Encrypt(changetype<ECC_Encrypt_In>(COMMAND_IN), changetype<ECC_Encrypt_Out>(COMMAND_OUT));
     }
-    case 104: { // ECC_Decrypt
+    case 110: { // ECC_Decrypt
       return ECC_Decrypt(changetype<ECC_Decrypt_In>(COMMAND_IN), changetype<ECC_Decrypt_Out>(COMMAND_OUT));
     }
-    case 105: { // PolicyCapability
+    case 111: { // PolicyCapability
       return PolicyCapability(changetype<PolicyCapability_In>(COMMAND_IN));
     }
-    case 106: { // PolicyParameters
+    case 112: { // PolicyParameters
       return PolicyParameters(changetype<PolicyParameters_In>(COMMAND_IN));
     }
   }
@@ -1684,13 +1784,13 @@ export function runCommand(index: u32): u32 {
 /** Goes on with a command that answered PENDING. */
 export function resumeCommand(index: u32): u32 {
   switch (index) {
-    case 15: { // CreatePrimary
+    case 16: { // CreatePrimary
       return CreatePrimary_resume(changetype<CreatePrimary_In>(COMMAND_IN), changetype<CreatePrimary_Out>(COMMAND_OUT));
     }
-    case 46: { // Create
+    case 49: { // Create
       return Create_resume(changetype<Create_In>(COMMAND_IN), changetype<Create_Out>(COMMAND_OUT));
     }
-    case 100: { // CreateLoaded
+    case 106: { // CreateLoaded
       return CreateLoaded_resume(changetype<CreateLoaded_In>(COMMAND_IN), changetype<CreateLoaded_Out>(COMMAND_OUT));
     }
   }
@@ -1700,14 +1800,14 @@ export function resumeCommand(index: u32): u32 {
 /** Marshals the response parameters (without the response handle, which is the first word of the output). */
 export function marshalResponse(index: u32): void {
   switch (index) {
-    case 10: { // PCR_Allocate
+    case 11: { // PCR_Allocate
       marshalU8(load<u8>(COMMAND_OUT));
       marshalU32(load<u32>(COMMAND_OUT + 4));
       marshalU32(load<u32>(COMMAND_OUT + 8));
       marshalU32(load<u32>(COMMAND_OUT + 12));
       return;
     }
-    case 15: { // CreatePrimary
+    case 16: { // CreatePrimary
       marshal_TPM2B_PUBLIC(COMMAND_OUT + 4);
       marshal_TPM2B_CREATION_DATA(COMMAND_OUT + 624);
       marshalTPM2B(COMMAND_OUT + 944);
@@ -1715,62 +1815,73 @@ export function marshalResponse(index: u32): void {
       marshalTPM2B(COMMAND_OUT + 1088);
       return;
     }
-    case 17: { // GetCommandAuditDigest
+    case 18: { // GetCommandAuditDigest
       marshalTPM2B(COMMAND_OUT);
       marshal_TPMT_SIGNATURE(COMMAND_OUT + 1282);
       return;
     }
-    case 26: { // PCR_Event
+    case 27: { // PCR_Event
       marshal_TPML_DIGEST_VALUES(COMMAND_OUT);
       return;
     }
-    case 28: { // SequenceComplete
+    case 29: { // SequenceComplete
       marshalTPM2B(COMMAND_OUT);
       marshal_TPMT_TK_HASHCHECK(COMMAND_OUT + 68);
       return;
     }
-    case 31: { // IncrementalSelfTest
+    case 32: { // IncrementalSelfTest
       marshal_TPML_ALG(COMMAND_OUT);
       return;
     }
-    case 36: { // ActivateCredential
+    case 37: { // ActivateCredential
       marshalTPM2B(COMMAND_OUT);
       return;
     }
-    case 37: { // Certify
-      marshalTPM2B(COMMAND_OUT);
-      marshal_TPMT_SIGNATURE(COMMAND_OUT + 1282);
-      return;
-    }
-    case 39: { // CertifyCreation
+    case 38: { // Certify
       marshalTPM2B(COMMAND_OUT);
       marshal_TPMT_SIGNATURE(COMMAND_OUT + 1282);
       return;
     }
-    case 40: { // GetTime
+    case 40: { // CertifyCreation
       marshalTPM2B(COMMAND_OUT);
       marshal_TPMT_SIGNATURE(COMMAND_OUT + 1282);
       return;
     }
-    case 41: { // GetSessionAuditDigest
+    case 41: { // Duplicate
+      marshalTPM2B(COMMAND_OUT);
+      marshalTPM2B(COMMAND_OUT + 68);
+      marshalTPM2B(COMMAND_OUT + 1620);
+      return;
+    }
+    case 42: { // GetTime
       marshalTPM2B(COMMAND_OUT);
       marshal_TPMT_SIGNATURE(COMMAND_OUT + 1282);
       return;
     }
-    case 42: { // NV_Read
+    case 43: { // GetSessionAuditDigest
+      marshalTPM2B(COMMAND_OUT);
+      marshal_TPMT_SIGNATURE(COMMAND_OUT + 1282);
+      return;
+    }
+    case 44: { // NV_Read
       marshalTPM2B(COMMAND_OUT);
       return;
     }
-    case 44: { // ObjectChangeAuth
+    case 46: { // ObjectChangeAuth
       marshalTPM2B(COMMAND_OUT);
       return;
     }
-    case 45: { // PolicySecret
+    case 47: { // PolicySecret
       marshalTPM2B(COMMAND_OUT);
       marshal_TPMT_TK_AUTH(COMMAND_OUT + 12);
       return;
     }
-    case 46: { // Create
+    case 48: { // Rewrap
+      marshalTPM2B(COMMAND_OUT);
+      marshalTPM2B(COMMAND_OUT + 1552);
+      return;
+    }
+    case 49: { // Create
       marshalTPM2B(COMMAND_OUT);
       marshal_TPM2B_PUBLIC(COMMAND_OUT + 1552);
       marshal_TPM2B_CREATION_DATA(COMMAND_OUT + 2168);
@@ -1778,163 +1889,171 @@ export function marshalResponse(index: u32): void {
       marshal_TPMT_TK_CREATION(COMMAND_OUT + 2556);
       return;
     }
-    case 47: { // ECDH_ZGen
+    case 50: { // ECDH_ZGen
       marshal_TPM2B_ECC_POINT(COMMAND_OUT);
       return;
     }
-    case 48: { // MAC
+    case 51: { // MAC
       marshalTPM2B(COMMAND_OUT);
       return;
     }
-    case 49: { // Load
+    case 52: { // Import
+      marshalTPM2B(COMMAND_OUT);
+      return;
+    }
+    case 53: { // Load
       marshalTPM2B(COMMAND_OUT + 4);
       return;
     }
-    case 50: { // Quote
+    case 54: { // Quote
       marshalTPM2B(COMMAND_OUT);
       marshal_TPMT_SIGNATURE(COMMAND_OUT + 1282);
       return;
     }
-    case 51: { // RSA_Decrypt
+    case 55: { // RSA_Decrypt
       marshalTPM2B(COMMAND_OUT);
       return;
     }
-    case 54: { // Sign
+    case 58: { // Sign
       marshal_TPMT_SIGNATURE(COMMAND_OUT);
       return;
     }
-    case 55: { // Unseal
+    case 59: { // Unseal
       marshalTPM2B(COMMAND_OUT);
       return;
     }
-    case 56: { // PolicySigned
+    case 60: { // PolicySigned
       marshalTPM2B(COMMAND_OUT);
       marshal_TPMT_TK_AUTH(COMMAND_OUT + 12);
       return;
     }
-    case 57: { // ECDH_KeyGen
+    case 62: { // ContextSave
+      marshal_TPMS_CONTEXT(COMMAND_OUT);
+      return;
+    }
+    case 63: { // ECDH_KeyGen
       marshal_TPM2B_ECC_POINT(COMMAND_OUT);
       marshal_TPM2B_ECC_POINT(COMMAND_OUT + 166);
       return;
     }
-    case 58: { // EncryptDecrypt
+    case 64: { // EncryptDecrypt
       marshalTPM2B(COMMAND_OUT);
       marshalTPM2B(COMMAND_OUT + 1026);
       return;
     }
-    case 60: { // LoadExternal
+    case 66: { // LoadExternal
       marshalTPM2B(COMMAND_OUT + 4);
       return;
     }
-    case 61: { // MakeCredential
+    case 67: { // MakeCredential
       marshalTPM2B(COMMAND_OUT);
       marshalTPM2B(COMMAND_OUT + 134);
       return;
     }
-    case 62: { // NV_ReadPublic
+    case 68: { // NV_ReadPublic
       marshal_TPM2B_NV_PUBLIC(COMMAND_OUT);
       marshalTPM2B(COMMAND_OUT + 84);
       return;
     }
-    case 72: { // ReadPublic
+    case 78: { // ReadPublic
       marshal_TPM2B_PUBLIC(COMMAND_OUT);
       marshalTPM2B(COMMAND_OUT + 616);
       marshalTPM2B(COMMAND_OUT + 686);
       return;
     }
-    case 73: { // RSA_Encrypt
+    case 79: { // RSA_Encrypt
       marshalTPM2B(COMMAND_OUT);
       return;
     }
-    case 74: { // StartAuthSession
+    case 80: { // StartAuthSession
       marshalTPM2B(COMMAND_OUT + 4);
       return;
     }
-    case 75: { // VerifySignature
+    case 81: { // VerifySignature
       marshal_TPMT_TK_VERIFIED(COMMAND_OUT);
       return;
     }
-    case 76: { // ECC_Parameters
+    case 82: { // ECC_Parameters
       marshal_TPMS_ALGORITHM_DETAIL_ECC(COMMAND_OUT);
       return;
     }
-    case 77: { // GetCapability
+    case 83: { // GetCapability
       marshalU8(load<u8>(COMMAND_OUT));
       marshal_TPMS_CAPABILITY_DATA(COMMAND_OUT + 8);
       return;
     }
-    case 78: { // GetRandom
+    case 84: { // GetRandom
       marshalTPM2B(COMMAND_OUT);
       return;
     }
-    case 79: { // GetTestResult
+    case 85: { // GetTestResult
       marshalTPM2B(COMMAND_OUT);
       marshalU32(load<u32>(COMMAND_OUT + 1028));
       return;
     }
-    case 80: { // Hash
+    case 86: { // Hash
       marshalTPM2B(COMMAND_OUT);
       marshal_TPMT_TK_HASHCHECK(COMMAND_OUT + 68);
       return;
     }
-    case 81: { // PCR_Read
+    case 87: { // PCR_Read
       marshalU32(load<u32>(COMMAND_OUT));
       marshal_TPML_PCR_SELECTION(COMMAND_OUT + 8);
       marshal_TPML_DIGEST(COMMAND_OUT + 40);
       return;
     }
-    case 84: { // ReadClock
+    case 90: { // ReadClock
       marshal_TPMS_TIME_INFO(COMMAND_OUT);
       return;
     }
-    case 87: { // NV_Certify
+    case 93: { // NV_Certify
       marshalTPM2B(COMMAND_OUT);
       marshal_TPMT_SIGNATURE(COMMAND_OUT + 1282);
       return;
     }
-    case 88: { // EventSequenceComplete
+    case 94: { // EventSequenceComplete
       marshal_TPML_DIGEST_VALUES(COMMAND_OUT);
       return;
     }
-    case 92: { // PolicyGetDigest
+    case 98: { // PolicyGetDigest
       marshalTPM2B(COMMAND_OUT);
       return;
     }
-    case 94: { // Commit
+    case 100: { // Commit
       marshal_TPM2B_ECC_POINT(COMMAND_OUT);
       marshal_TPM2B_ECC_POINT(COMMAND_OUT + 166);
       marshal_TPM2B_ECC_POINT(COMMAND_OUT + 332);
       marshalU16(load<u16>(COMMAND_OUT + 498));
       return;
     }
-    case 96: { // ZGen_2Phase
+    case 102: { // ZGen_2Phase
       marshal_TPM2B_ECC_POINT(COMMAND_OUT);
       marshal_TPM2B_ECC_POINT(COMMAND_OUT + 166);
       return;
     }
-    case 97: { // EC_Ephemeral
+    case 103: { // EC_Ephemeral
       marshal_TPM2B_ECC_POINT(COMMAND_OUT);
       marshalU16(load<u16>(COMMAND_OUT + 166));
       return;
     }
-    case 100: { // CreateLoaded
+    case 106: { // CreateLoaded
       marshalTPM2B(COMMAND_OUT + 4);
       marshal_TPM2B_PUBLIC(COMMAND_OUT + 1556);
       marshalTPM2B(COMMAND_OUT + 2172);
       return;
     }
-    case 102: { // EncryptDecrypt2
+    case 108: { // EncryptDecrypt2
       marshalTPM2B(COMMAND_OUT);
       marshalTPM2B(COMMAND_OUT + 1026);
       return;
     }
-    case 103: { // ECC_Encrypt
+    case 109: { // ECC_Encrypt
       marshal_TPM2B_ECC_POINT(COMMAND_OUT);
       marshalTPM2B(COMMAND_OUT + 166);
       marshalTPM2B(COMMAND_OUT + 1192);
       return;
     }
-    case 104: { // ECC_Decrypt
+    case 110: { // ECC_Decrypt
       marshalTPM2B(COMMAND_OUT);
       return;
     }

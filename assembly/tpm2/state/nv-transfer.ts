@@ -1,4 +1,5 @@
 // The non-volatile memory in libtpms' format: INDEX_ORDERLY_RAM and USER_NVRAM.
+import { evictCountedSize } from "../evict";
 import {
   MAX_DIGEST_SIZE,
   MAX_NV_INDEX_SIZE,
@@ -160,7 +161,7 @@ function readObject(handle: u32): void {
   anyObjectTransfer(changetype<OBJECT>(OBJECT_RECORD));
   if (transferError() != 0) return;
   const length = <u32>(transferAt() - from);
-  const entry = add(handle, 4 + length, LIST_POINTER + 4 + length);
+  const entry = add(handle, 4 + length, evictCountedSize(length));
   if (entry == null) return;
   store<u32>(entry.content, length);
   memory.copy(entry.content + 4, from, length);
