@@ -1,5 +1,6 @@
 // The exports of the TPM 2.0 engine: its ABI (docs/abi.md). Nothing here but what a host calls.
 import { abortColumn, abortLine } from "../abort";
+import { rsaKernelSelfTest } from "../crypto/rsa-selftest";
 import { g } from "./data";
 import {
   COMMAND_BUFFER,
@@ -14,6 +15,7 @@ import {
 import { FATAL_ERROR_NV_UNRECOVERABLE, fail, inFailureMode } from "./failure";
 import { MAX_COMMAND_SIZE, TPM_RC_VALUE } from "./generated/constants";
 import { manufacture as manufactureTpm, tpmInit } from "./manufacture";
+import { pcrResumeAllocation } from "./pcr";
 import { setNullProfile } from "./profile";
 import { hashData, hashEnd, hashStart } from "./sequence";
 import { loadPermanent, savePermanent } from "./state/permanent";
@@ -27,6 +29,14 @@ const STATE_BUFFER: usize = memory.data(STATE_BUFFER_SIZE, 16);
 /** Version of this ABI: the host refuses another major one. */
 export function abi_version(): u32 {
   return 1;
+}
+
+/**
+ * Whether multiplication gives known results on this WebAssembly engine: 1 or 0. The fused build needs an engine whose relaxed
+ * multiply-add is fused; on others a host takes the other build. Needs no TPM; about 0.1 ms.
+ */
+export function kernel_self_test(): u32 {
+  return rsaKernelSelfTest() != 0 ? 1 : 0;
 }
 
 /** Where the host writes a command of at most command_buffer_size() bytes. */
@@ -75,7 +85,9 @@ export function save_permanent(): u32 {
  * Returns 0 or a TPM_RC; after an error the instance is spent.
  */
 export function load_volatile(size: u32): u32 {
-  return loadVolatile(STATE_BUFFER, size);
+  const rc = loadVolatile(STATE_BUFFER, size);
+  if (rc == 0) pcrResumeAllocation();
+  return rc;
 }
 
 /** Writes the volatile state to the state buffer; its size, 0 after an error. */

@@ -22,8 +22,9 @@ export async function main(words: readonly string[]): Promise<number> {
       return 1;
     case "-v":
     case "--version": {
-      const { packageVersion } = await import("./version.ts");
+      const { packageVersion, runtimeDetails } = await import("./version.ts");
       process.stdout.write(`TPM emulator version ${packageVersion()}, wtpm\n`);
+      if (rest.includes("--verbose")) process.stdout.write(await runtimeDetails());
       return 0;
     }
     case undefined:

@@ -12,6 +12,7 @@ interface EngineExports {
   readonly memory: WebAssembly.Memory;
   _initialize(): void;
   abi_version(): number;
+  kernel_self_test(): number;
   command_buffer(): number;
   command_buffer_size(): number;
   response_buffer(): number;
@@ -98,6 +99,11 @@ export class Engine {
     this.#command = this.#memory.subarray(command, command + this.#exports.command_buffer_size());
     this.#response = this.#exports.response_buffer();
     this.#state = this.#exports.state_buffer();
+  }
+
+  /** Whether the big-number kernels of this build give known results on this runtime. */
+  kernelSelfTest(): boolean {
+    return this.#call(() => this.#exports.kernel_self_test()) === 1;
   }
 
   /** Makes a new TPM. `profile` is libtpms' JSON; without one it is the null profile. Returns 0 or a TPM_RC. */

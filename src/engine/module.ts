@@ -1,11 +1,36 @@
 // The compiled engine of the package: compiled once, instantiated per TPM.
-import { readFileSync } from "node:fs";
-import { wasmUrl } from "../platform/assets.ts";
+import { readWasm } from "../platform/assets.ts";
+import { Engine } from "./engine.ts";
 
-let compiled: WebAssembly.Module | undefined;
+/** Which build of the engine runs: with fused multiply-add, or with integer products. */
+export type EngineBuild = "fused" | "base";
 
-/** The TPM 2.0 engine. */
+interface Compiled {
+  readonly build: EngineBuild;
+  readonly module: WebAssembly.Module;
+}
+
+let compiled: Compiled | undefined;
+
+/** The TPM 2.0 engine in the build that suits this runtime. */
 export function engineModule(): WebAssembly.Module {
-  compiled ??= new WebAssembly.Module(new Uint8Array(readFileSync(wasmUrl("tpm2.wasm"))));
-  return compiled;
+  compiled ??= fused() ?? { build: "base", module: new WebAssembly.Module(readWasm("tpm2.wasm")) };
+  return compiled.module;
+}
+
+/** The build that engineModule() chose. */
+export function engineBuild(): EngineBuild {
+  engineModule();
+  return compiled?.build ?? "base";
+}
+
+/**
+ * The fused build, where the runtime knows relaxed SIMD and its relaxed multiply-add rounds once. The specification allows to round
+ * twice, and some runtimes do: the results are then wrong, which its self-test notices.
+ */
+function fused(): Compiled | undefined {
+  const bytes = readWasm("tpm2-fma.wasm");
+  if (!WebAssembly.validate(bytes)) return undefined;
+  const module = new WebAssembly.Module(bytes);
+  return new Engine(module).kernelSelfTest() ? { build: "fused", module } : undefined;
 }

@@ -43,6 +43,11 @@ const GET_RANDOM = command(0x17b, hex("0008"));
 
 describe("the command line", () => {
   test("version and help go to standard output with status 0; nothing or nonsense is status 1", async () => {
+    const details = await wtpm("--version", "--verbose");
+    expect(details).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/\nruntime: \S+ \d.*\nengine: .*multiply-add/),
+    });
     expect(await wtpm("--version")).toMatchObject({
       status: 0,
       stdout: expect.stringMatching(/^TPM emulator version \d+\.\d+\.\d+/),
