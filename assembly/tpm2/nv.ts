@@ -166,7 +166,8 @@ export function nvWriteData(entry: NvEntry, offset: u32, data: usize, size: u32)
   const at = nvData(entry);
   if ((attributes & TPMA_NV_WRITTEN) == 0) {
     nvSetAttributes(entry, attributes | TPMA_NV_WRITTEN);
-    if (isNvOrdinary(attributes) && (orderly || dataSize > size)) memory.fill(at, 0, dataSize);
+    // What is not written reads as erased memory does: ones in NV, zeros in RAM.
+    if (isNvOrdinary(attributes) && (orderly || dataSize > size)) memory.fill(at, orderly ? 0 : 0xff, dataSize);
     if (orderly && isNvCounter(attributes)) nvUpdateOrderly();
   }
   if (orderly) {

@@ -4,7 +4,12 @@ import { TPM2B } from "./cursor";
 import { SU_RESTART, SU_RESUME, g, gc, gp, gr } from "./data";
 import { FATAL_ERROR_COUNTER_OVERFLOW, fail } from "./failure";
 import { HASH_COUNT, IMPLEMENTATION_PCR, MAX_DIGEST_LIST, PCR_SELECT_MAX } from "./generated/constants";
-import { TPML_DIGEST, TPML_PCR_SELECTION, TPMS_PCR_SELECTION } from "./generated/structures";
+import {
+  SIZEOF_TPML_PCR_SELECTION_RECORD,
+  TPML_DIGEST,
+  TPML_PCR_SELECTION,
+  TPMS_PCR_SELECTION,
+} from "./generated/structures";
 import {
   HASH_RECORD_SIZE,
   cryptHashEnd,
@@ -84,9 +89,18 @@ export function pcrManufacture(): void {
   pcrActivateAllocation();
 }
 
-/** The allocation of TPM2_PCR_Allocate comes into force. */
+/** What was in force when the state was saved. */
+const ACTIVE_BEFORE: usize = memory.data(SIZEOF_TPML_PCR_SELECTION_RECORD, 8);
+
+/** _TPM_Init: the allocation of TPM2_PCR_Allocate comes into force. */
 export function pcrActivateAllocation(): void {
+  memory.copy(ACTIVE_BEFORE, changetype<usize>(gp.pcrActive), offsetPastAllocation());
   memory.copy(changetype<usize>(gp.pcrActive), changetype<usize>(gp.pcrAllocated), offsetPastAllocation());
+}
+
+/** It was no _TPM_Init but a TPM that goes on where it was: a pending allocation goes on waiting. */
+export function pcrResumeAllocation(): void {
+  memory.copy(changetype<usize>(gp.pcrActive), ACTIVE_BEFORE, offsetPastAllocation());
 }
 
 function offsetPastAllocation(): usize {

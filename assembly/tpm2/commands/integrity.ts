@@ -82,11 +82,11 @@ export function PCR_Read(input: PCR_Read_In, output: PCR_Read_Out): u32 {
 
 const NEW: usize = memory.data(SIZEOF_TPML_PCR_SELECTION_RECORD, 8);
 
-/** The allocation holds from the next TPM Reset on. */
+/** The allocation holds from the next TPM Reset on. It is a change of the one in force: what an earlier call asked for is forgotten. */
 export function PCR_Allocate(input: PCR_Allocate_In, output: PCR_Allocate_Out): u32 {
   const wanted = input.pcrAllocation;
   const result = changetype<TPML_PCR_SELECTION>(NEW);
-  memory.copy(NEW, changetype<usize>(gp.pcrAllocated), SIZEOF_TPML_PCR_SELECTION_RECORD);
+  memory.copy(NEW, changetype<usize>(gp.pcrActive), SIZEOF_TPML_PCR_SELECTION_RECORD);
   const wantedCount = wanted.count;
   for (let i: u32 = 0; i < wantedCount; i++) {
     const selection = wanted.pcrSelections(i);

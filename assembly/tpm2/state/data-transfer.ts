@@ -183,6 +183,8 @@ export function stateResetTransfer(data: STATE_RESET): void {
     // Up to version 3 the contexts were counted in eight bits.
     store<u16>(at, <u16>(version <= 3 ? u8Value(load<u16>(at)) : u16Value(load<u16>(at))));
   }
+  // Before the first TPM2_Startup nothing has set it.
+  if (!isReading() && data.contextSlotMask == 0) data.contextSlotMask = 0xffff;
   if (version > 3) data.contextSlotMask = u16Value(data.contextSlotMask);
   else data.contextSlotMask = 0xff;
   if (transferError() == 0 && data.contextSlotMask != 0xff && data.contextSlotMask != 0xffff)
