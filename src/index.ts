@@ -12,9 +12,11 @@ export {
   type TpmFamily,
 } from "./backend/backend.ts";
 export { connectEmulator, type EmulatorAddress, EmulatorBackend, type EmulatorOptions } from "./backend/emulator.ts";
+export { openPassthrough, PassthroughBackend, type PassthroughOptions } from "./backend/passthrough.ts";
 export type { EngineHost } from "./engine/engine.ts";
 export { createEngineBackend, type EngineBackendOptions } from "./engine/engine-backend.ts";
 export { DirStore, type DirStoreOptions } from "./state/dir-store.ts";
+export type { DeviceFile } from "./platform/device-file.ts";
 export { MemoryStore } from "./state/memory-store.ts";
 export { type Generation, type StateBlobs, StateError, type StateErrorKind, type StateStore } from "./state/store.ts";
 export { Tpm, type TpmOptions } from "./tpm.ts";
