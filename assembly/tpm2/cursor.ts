@@ -110,8 +110,10 @@ export function unmarshalTPM2B(target: usize, max: u32): u32 {
   const rc = unmarshalU16(target);
   if (rc) return rc;
   const size: u32 = load<u16>(target);
-  if (size > max) return TPM_RC_SIZE;
-  return unmarshalBytes(target + 2, size);
+  const error = size > max ? TPM_RC_SIZE : unmarshalBytes(target + 2, size);
+  // A size without the bytes stays nowhere: what outlives the command is saved with the volatile state.
+  if (error) store<u16>(target, 0);
+  return error;
 }
 
 /** UINT8 size within min..max, then that many bytes (TPMS_PCR_SELECT without its hash). */

@@ -107,6 +107,11 @@ function offsetPastAllocation(): usize {
   return changetype<usize>(gp.pcrActive) - changetype<usize>(gp.pcrAllocated);
 }
 
+/** What is in force stays so. */
+export function pcrForgetAllocation(): void {
+  memory.copy(changetype<usize>(gp.pcrAllocated), changetype<usize>(gp.pcrActive), offsetPastAllocation());
+}
+
 /** Sets the registers at TPM2_Startup. */
 export function pcrStartup(type: u32, locality: u32): void {
   g.pcrReConfig = false;

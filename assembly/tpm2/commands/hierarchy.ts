@@ -33,7 +33,7 @@ import {
 import { digestSizeOf } from "../hash";
 import { SEED_COMPAT_LEVEL, newSecret } from "../hierarchy";
 import { objectFlushHierarchy } from "../object";
-import { pcrChanged } from "../pcr";
+import { pcrChanged, pcrForgetAllocation } from "../pcr";
 
 export function HierarchyControl(input: HierarchyControl_In): u32 {
   const enable = input.enable;
@@ -175,6 +175,8 @@ export function Clear(_input: Clear_In): u32 {
   gr.clearCount = 0;
   gp.auditCounter = 0;
   gc.pcrAuthValue.size = 0;
+  // As with libtpms, which writes all of the persistent data here, a pending TPM2_PCR_Allocate is forgotten.
+  pcrForgetAllocation();
   pcrChanged(0);
   nvChanged();
   clearOrderly();
