@@ -51,9 +51,12 @@ async function main() {
   const check = process.argv.includes("--check");
   compileTables();
   const { generateEngine } = await import("../build/spec/spec/engine-generator.js");
+  const { generateProfileTables } = await import("../build/spec/spec/profile-generator.js");
   const { commands } = await import("../build/spec/spec/commands.js");
   const there = commandFunctions();
-  const files = Object.entries(generateEngine(there)).map(([name, text]) => [path.join(outDir, name), text]);
+  const files = Object.entries({ ...generateEngine(there), "profile-tables.ts": generateProfileTables() }).map(
+    ([name, text]) => [path.join(outDir, name), text],
+  );
   files.push([path.join(root, "docs/commands.md"), commandsPage(commands, there)]);
   mkdirSync(outDir, { recursive: true });
   let stale = 0;

@@ -1,27 +1,31 @@
 // Which algorithms, key sizes and curves are enabled: those implemented, less what the profile takes away (libtpms' profiles;
 // StateFormatLevel says which newer key sizes exist at all).
-import { TPM_ALG_AES, TPM_ALG_CAMELLIA, TPM_ALG_NULL, TPM_ALG_RSA, TPM_ALG_TDES } from "./generated/constants";
-import { profile } from "./profile";
+import { TPM_ALG_ECC, TPM_ALG_NULL } from "./generated/constants";
+import { CURVE_WORDS, CURVE_WORD_COUNT, KEY_SIZES, KEY_SIZE_COUNT, WORD_SIZE } from "./generated/profile-tables";
+import { algorithmSelected, curveSelected, minKeySize, profile } from "./profile";
 
 export function algorithmEnabled(alg: u32): bool {
-  if (alg == TPM_ALG_NULL) return true;
-  return alg < 128 && ((load<u8>(profile.disabledAlgorithms + (alg >> 3)) >> (alg & 7)) & 1) == 0;
+  return alg == TPM_ALG_NULL || algorithmSelected(alg);
 }
 
 export function curveEnabled(curve: u32): bool {
-  return curve < 64 && ((profile.disabledCurves >> curve) & 1) == 0;
+  return curveSelected(curve) && curveBits(curve) >= minKeySize(TPM_ALG_ECC);
+}
+
+/** Key size of a curve, 0 if it is none. */
+function curveBits(curve: u32): u32 {
+  for (let i: u32 = 0; i < CURVE_WORD_COUNT; i++) {
+    const word = CURVE_WORDS + WORD_SIZE * i;
+    if (load<u16>(word) == curve) return load<u16>(word, 2);
+  }
+  return 0;
 }
 
 export function keyBitsEnabled(alg: u32, bits: u32): bool {
-  switch (alg) {
-    case TPM_ALG_RSA:
-      return bits >= profile.rsaMinSize && (bits != 4096 || profile.stateFormatLevel >= 8);
-    case TPM_ALG_AES:
-      return bits >= profile.aesMinSize && (bits != 192 || profile.stateFormatLevel >= 4);
-    case TPM_ALG_CAMELLIA:
-      return bits >= profile.camelliaMinSize && (bits != 192 || profile.stateFormatLevel >= 4);
-    case TPM_ALG_TDES:
-      return bits >= profile.tdesMinSize;
+  if (!algorithmEnabled(alg) || bits < minKeySize(alg)) return false;
+  for (let i: u32 = 0; i < KEY_SIZE_COUNT; i++) {
+    const entry = KEY_SIZES + 6 * <usize>i;
+    if (load<u16>(entry) == alg && load<u16>(entry, 2) == bits) return profile.stateFormatLevel >= load<u16>(entry, 4);
   }
   return true;
 }

@@ -13,13 +13,15 @@ import {
   setMaxCommandSize,
 } from "./execute";
 import { FATAL_ERROR_NV_UNRECOVERABLE, fail, inFailureMode } from "./failure";
-import { MAX_COMMAND_SIZE, TPM_RC_VALUE } from "./generated/constants";
+import { MAX_COMMAND_SIZE } from "./generated/constants";
 import { manufacture as manufactureTpm, tpmInit } from "./manufacture";
 import { pcrResumeAllocation } from "./pcr";
-import { setNullProfile } from "./profile";
+import { printRuntime } from "./profile-print";
+import { activeProfile, printBuiltIn, setNullProfile, setProfile } from "./profile-text";
 import { hashData, hashEnd, hashStart } from "./sequence";
 import { loadPermanent, savePermanent } from "./state/permanent";
 import { loadVolatile, saveVolatile } from "./state/volatile";
+import { textAppend, textBegin, textLength } from "./text";
 
 /** Larger than any state: all of the NV memory, and then some. */
 const STATE_BUFFER_SIZE: u32 = 393216;
@@ -64,10 +66,30 @@ export function state_buffer_size(): u32 {
  * Returns 0, or a TPM_RC for a profile that is none.
  */
 export function manufacture(profileSize: u32): u32 {
-  if (profileSize != 0) return TPM_RC_VALUE;
-  setNullProfile();
+  if (profileSize == 0) setNullProfile();
+  else {
+    const rc = setProfile(STATE_BUFFER, profileSize, true);
+    if (rc != 0) return rc;
+  }
   manufactureTpm();
   return 0;
+}
+
+/** What profile_text() tells of the profile in force, and of those that are built in. */
+const TEXT_ACTIVE: u32 = 0x100;
+const TEXT_BUILT_IN: u32 = 0x200;
+
+/**
+ * Writes a text about profiles to the state buffer; its size, 0 if there is none. `what` is 0x100: the JSON of the profile in
+ * force; 0x200 + n: that of the n-th built-in profile; below 0x100: subject (0 algorithms, 1 commands, 2 attributes) * 16 + filter
+ * (0 implemented, 1 can be disabled, 2 enabled, 3 disabled), a list.
+ */
+export function profile_text(what: u32): u32 {
+  textBegin(STATE_BUFFER, STATE_BUFFER_SIZE);
+  if (what >= TEXT_BUILT_IN) printBuiltIn(what - TEXT_BUILT_IN);
+  else if (what == TEXT_ACTIVE) textAppend(activeProfile());
+  else printRuntime(what >> 4, what & 15);
+  return textLength(STATE_BUFFER);
 }
 
 /** Loads the permanent state of `size` bytes in the state buffer. Returns 0 or a TPM_RC; after an error the instance is spent. */

@@ -2,11 +2,11 @@
 // version 5 bit n is command code 0x11F + n.
 import { TPM_CC_NV_UndefineSpaceSpecial } from "../generated/constants";
 import { commandBit, setCommandBit } from "../command-audit";
+import { commandEnabled } from "../profile";
 import { arrayField, isReading, transferError } from "./transfer";
 
 const FIRST: u32 = TPM_CC_NV_UndefineSpaceSpecial;
 const BITMAP_SIZE: u32 = 16;
-const OLD_SIZE: u32 = 14;
 const OLD_LAST: u32 = 0x197;
 
 /** libtpms 0.9 had no command with this code. */
@@ -30,9 +30,26 @@ function isHole(code: u32): bool {
 
 const OLD: usize = memory.data(16, 8);
 
-export function commandListTransfer(list: usize, version: u32): void {
+/** Bytes up to the highest command that the profile has. */
+function sizeByCode(): u32 {
+  let code = FIRST + 8 * BITMAP_SIZE - 1;
+  while (code > FIRST && !commandEnabled(code)) code--;
+  return ((code - FIRST) >> 3) + 1;
+}
+
+/** Bytes for as many bits as the profile has commands (and `extra`), or more, so that no bit is lost. */
+function sizeByNumber(extra: u32): u32 {
+  let bits = extra;
+  for (let code = FIRST; code < FIRST + 8 * BITMAP_SIZE; code++) if (commandEnabled(code)) bits++;
+  let size = (bits + 7) >> 3;
+  for (let i = size; i < BITMAP_SIZE; i++) if (load<u8>(OLD + i) != 0) size = i + 1;
+  return size;
+}
+
+/** Numbered commands of the bit map have room for `extra` more, which libtpms never uses. */
+export function commandListTransfer(list: usize, version: u32, extra: u32): void {
   if (version >= 5) {
-    arrayField(list, BITMAP_SIZE);
+    arrayField(list, isReading() ? BITMAP_SIZE : sizeByCode());
     return;
   }
   memory.fill(OLD, 0, BITMAP_SIZE);
@@ -44,7 +61,7 @@ export function commandListTransfer(list: usize, version: u32): void {
       n++;
     }
   }
-  arrayField(OLD, OLD_SIZE);
+  arrayField(OLD, isReading() ? BITMAP_SIZE : sizeByNumber(extra));
   if (!isReading() || transferError() != 0) return;
   memory.fill(list, 0, BITMAP_SIZE);
   let n: u32 = 0;

@@ -81,14 +81,14 @@ export function persistentDataTransfer(): void {
   gp.resetCount = u32Value(gp.resetCount);
   pcrPolicyTransfer();
   pcrSelectionTransfer(gp.pcrAllocated);
-  commandListTransfer(gp.ppList, version);
+  commandListTransfer(gp.ppList, version, 0);
   gp.failedTries = u32Value(gp.failedTries);
   gp.maxTries = u32Value(gp.maxTries);
   gp.recoveryTime = u32Value(gp.recoveryTime);
   gp.lockoutRecovery = u32Value(gp.lockoutRecovery);
   gp.lockOutAuthEnabled = u8Value(gp.lockOutAuthEnabled);
   gp.orderlyState = u16Value(gp.orderlyState);
-  commandListTransfer(gp.auditCommands, version);
+  commandListTransfer(gp.auditCommands, version, 1);
   gp.auditHashAlg = u16Value(gp.auditHashAlg);
   gp.auditCounter = u64Value(gp.auditCounter);
   gp.algorithmSet = u32Value(gp.algorithmSet);

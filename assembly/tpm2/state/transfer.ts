@@ -98,6 +98,11 @@ export function bytesField(p: usize, length: u32): void {
   else memory.copy(at - length, p, length);
 }
 
+/** Moves on by `length` bytes of the blob and returns their address; 0 after an error. */
+export function bytesInPlace(length: u32): usize {
+  return take(length) ? at - length : 0;
+}
+
 const WORK: usize = memory.data(8, 8);
 
 // A number that is nobody's variable: written as given, or read and returned.

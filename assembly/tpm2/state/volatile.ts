@@ -39,6 +39,8 @@ import { monotonicMilliseconds, wallClockMilliseconds } from "../host";
 import { nvMaxCounter, setNvMaxCounter } from "../nv";
 import { ORDERLY_RAM, RAM_ENTRY_HEADER } from "../nv-memory";
 import { objectSlot } from "../object";
+import { keepLimits, restoreLimits } from "../profile";
+import { enableAllAlgorithms } from "../profile-lists";
 import { pcrAddress } from "../pcr";
 import {
   sessionFreeSlots,
@@ -104,7 +106,10 @@ export function loadVolatile(at: usize, size: u32): u32 {
   hashOnce(HASH_SHA1, at, size - SHA1_SIZE, DIGEST);
   if (memory.compare(DIGEST, at + size - SHA1_SIZE, SHA1_SIZE) != 0) return TPM_RC_BAD_PARAMETER;
   beginRead(at, size - SHA1_SIZE);
+  keepLimits();
+  enableAllAlgorithms();
   volatileTransfer();
+  restoreLimits();
   if (transferError() == 0 && transferAt() != at + size - SHA1_SIZE) transferFail(TPM_RC_SIZE);
   return transferError();
 }
