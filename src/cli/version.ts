@@ -1,6 +1,7 @@
 // The version of this package, and what it runs on.
 import fs from "node:fs";
 import { packageUrl } from "../platform/assets.ts";
+import { runtimeName } from "../platform/runtime.ts";
 
 export function packageVersion(): string {
   return (JSON.parse(fs.readFileSync(new URL("package.json", packageUrl()), "utf8")) as { version: string }).version;
@@ -9,8 +10,6 @@ export function packageVersion(): string {
 /** What decides about speed: the runtime, and which build of the engine it can run. */
 export async function runtimeDetails(): Promise<string> {
   const { engineBuild } = await import("../engine/module.ts");
-  const { bun, deno, node, v8 } = process.versions;
-  const runtime = bun ? `Bun ${bun}` : deno ? `Deno ${deno}` : `Node ${node}`;
   const build = engineBuild() === "fused" ? "fused multiply-add" : "integer products (no fused multiply-add here)";
-  return `runtime: ${runtime}${v8 && !bun ? `, V8 ${v8}` : ""}\nengine: ${build}\n`;
+  return `runtime: ${runtimeName}\nengine: ${build}\n`;
 }

@@ -5,12 +5,13 @@
 // internals, the same in 20 to 26. What they cannot bear is a descriptor that is neither pipe nor socket (a file, a device): Node ends the
 // process on that. A control client can do so by CMD_SHUTDOWN just as well, and nothing that was stored is lost.
 //
-// The same `_handle` gives a socket that reads into one buffer for its whole life instead of a new one for every read. Where there is none
-// (Deno, Bun) the socket is used as it is.
+// The same `_handle` gives a socket that reads into one buffer for its whole life instead of a new one for every read. Deno and Bun have
+// something of that name that can do neither: there the socket is used as it is.
 import { Buffer } from "node:buffer";
 import fs from "node:fs";
 import net from "node:net";
 import type { Connection, ConnectionHandler, Endpoint, Listener, Transport } from "../server/transport.ts";
+import { isNode, runtimeName } from "./runtime.ts";
 
 /** The parts of Node's stream handles (TCP and Pipe) used here. */
 interface StreamHandle {
@@ -37,6 +38,8 @@ const DEFAULT_SOCKET_MODE = 0o770;
 export const MAX_SOCKET_PATH = process.platform === "linux" ? 107 : 103;
 
 export const nodeTransport: Transport = {
+  ...(isNode ? {} : { withoutDescriptors: `${runtimeName} cannot receive descriptors; Node can` }),
+
   async listen(endpoint, accept, options = {}) {
     const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true, noDelay: true }, (socket) =>
       accept(options.receiveDescriptors ? receivingConnection(socket) : plainConnection(socket)),
@@ -102,7 +105,7 @@ function listenerOf(server: net.Server): Listener {
 
 /** A connection over an accepted socket, read into one buffer if its handle can be had. */
 function plainConnection(socket: SocketWithHandle): SocketConnection {
-  const handle = socket._handle;
+  const handle = isNode && socket._handle;
   if (!handle) return new SocketConnection(socket);
   socket._handle = null;
   return connectionOf(handle);
@@ -124,7 +127,7 @@ function connectionOf(handle: StreamHandle): SocketConnection {
 
 /** A connection over an accepted UNIX socket that takes descriptors. */
 function receivingConnection(socket: SocketWithHandle): SocketConnection {
-  const accepted = socket._handle;
+  const accepted = isNode && socket._handle;
   if (!accepted) return new SocketConnection(socket);
   socket._handle = null;
   const Pipe = accepted.constructor as unknown as PipeClass;

@@ -163,7 +163,12 @@ export class TpmServer {
       return RESULT.IOERROR;
     }
     if (!descriptor) {
-      this.#log.line("no valid data socket in message");
+      const { withoutDescriptors } = this.#options.transport;
+      this.#log.line(
+        withoutDescriptors
+          ? `no data socket: ${withoutDescriptors}. Give clients a data socket with --server`
+          : "no valid data socket in message",
+      );
       return RESULT.BAD_PARAMETER;
     }
     this.#dataDescriptor = descriptor;

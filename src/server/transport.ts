@@ -49,6 +49,8 @@ export interface Listener {
 }
 
 export interface Transport {
+  /** Why `takeDescriptor` never gives anything on this runtime, as a part of a sentence; missing where it can. */
+  readonly withoutDescriptors?: string;
   /**
    * @param receiveDescriptors for UNIX sockets: accept SCM_RIGHTS on the connections.
    * @throws an Error whose message is a sentence for the user.
