@@ -30,16 +30,14 @@ export function requireBuild() {
   process.exit(1);
 }
 
-/** The lines above a table: the command that makes it, the machine and how busy it is, the runtime, the engine's build. */
+/** The lines above a table: the machine and how busy it is, the runtime, the engine's build, the day. */
 export function heading() {
   const [cpu] = os.cpus();
-  const words = process.argv.slice(2).map((word) => ` ${word}`);
   const version = spawnSync(process.execPath, [wtpmProgram, "--version", "--verbose"], { encoding: "utf8" }).stdout;
   const engine = /^engine: (.*)$/m.exec(version)?.[1] ?? "unknown";
   return [
-    `node ${path.relative(root, process.argv[1])}${words.join("")}`,
     `${cpu?.model ?? "unknown processor"}, ${os.cpus().length} cores, ${os.type()} ${os.release()}, load ${os.loadavg()[0].toFixed(1)}`,
-    `Node ${process.versions.node}, V8 ${process.versions.v8}; engine: ${engine}`,
+    `Node ${process.versions.node}, V8 ${process.versions.v8}; engine: ${engine}; ${new Date().toISOString().slice(0, 10)}`,
   ].join("\n");
 }
 

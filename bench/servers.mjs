@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { wtpmProgram } from "./report.mjs";
 
 const START_LIMIT_MS = 30_000;
+const STOP_LIMIT_MS = 5000;
 const POLL_MS = 0.5;
 
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
@@ -51,7 +52,13 @@ export class Server {
     this.folder = mkdtempSync(path.join(where, "wtpm-bench-"));
     this.data = path.join(this.folder, "data");
     this.ctrl = path.join(this.folder, "ctrl");
-    const [program, ...words] = pinned(launches[name](this.folder), cpu);
+    this.cpu = cpu;
+    this.launch();
+  }
+
+  /** Starts the process; again, with the state that is there, after `kill`. */
+  launch() {
+    const [program, ...words] = pinned(launches[this.name](this.folder), this.cpu);
     this.began = performance.now();
     this.process = spawn(program, words, { stdio: ["ignore", "ignore", "pipe"] });
     this.ended = once(this.process, "exit");
@@ -93,11 +100,17 @@ export class Server {
     }
   }
 
-  async stop() {
+  /** Ends the process; its state stays. */
+  async kill() {
     this.process.kill();
-    const timer = setTimeout(() => this.process.kill("SIGKILL"), 5000);
+    const timer = setTimeout(() => this.process.kill("SIGKILL"), STOP_LIMIT_MS);
     await this.ended;
     clearTimeout(timer);
+  }
+
+  /** Ends the process, if it runs, and removes its folder. */
+  async stop() {
+    await this.kill();
     rmSync(this.folder, { recursive: true, force: true });
   }
 }
