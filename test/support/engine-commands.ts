@@ -708,9 +708,10 @@ function nvData(s: CommandSource, nv: NvIndex | undefined): string {
   const size = nv?.size ?? 8;
   const offset = s.once(3) ? s.below(size + 1) : 0;
   const length = s.once(6) ? s.below(size + 3) : size - offset;
-  // A pin limit that is soon reached.
-  if (nv && nvType(nv.attributes) >= NV_TYPE.pinFail && !s.once(4))
-    return `${sized(`${u32(s.below(3))}${u32(s.below(5))}`)}0000`;
+  if (nv && nvType(nv.attributes) >= NV_TYPE.pinFail) {
+    // A limit that is soon reached. Never in part: what the rest then is differs (libtpms leaves what was in that memory before).
+    return s.once(4) ? `${sized(s.bytes(s.pick([8, 9])))}0000` : `${sized(`${u32(s.below(3))}${u32(s.below(5))}`)}0000`;
+  }
   return sized(s.bytes(length)) + u16(offset);
 }
 
