@@ -68,8 +68,8 @@ export async function connectEmulator(options: EmulatorOptions): Promise<Emulato
     control = new Channel(socket);
     dataSocket = await connect(options.data);
   } else {
-    const [near, far] = await socketPair();
     const sender = descriptorSender(socket);
+    const [near, far] = await socketPair();
     control = new Channel(sender.socket);
     const reply = control.transact(() => sender.send("\0\0\0\x10", far), takeResult);
     expectSuccess("SET_DATAFD", readU32(await reply, 0));

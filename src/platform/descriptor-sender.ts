@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import net from "node:net";
 import os from "node:os";
 import path from "node:path";
+import { isNode, runtimeName } from "./runtime.ts";
 
 interface StreamHandle {
   readonly fd: number;
@@ -32,7 +33,10 @@ export interface DescriptorSender {
  */
 export function descriptorSender(connected: net.Socket): DescriptorSender {
   const first = (connected as SocketWithHandle)._handle;
-  if (!first) throw new Error("this runtime has no way to send a descriptor over a socket");
+  if (!isNode || !first) {
+    connected.destroy();
+    throw new Error(`${runtimeName} cannot send a descriptor over a socket; Node can`);
+  }
   first.readStop();
   (connected as SocketWithHandle)._handle = null;
   const Pipe = first.constructor as unknown as PipeClass;

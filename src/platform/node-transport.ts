@@ -11,7 +11,7 @@ import { Buffer } from "node:buffer";
 import fs from "node:fs";
 import net from "node:net";
 import type { Connection, ConnectionHandler, Endpoint, Listener, Transport } from "../server/transport.ts";
-import { isNode, runtimeName } from "./runtime.ts";
+import { adoptsSockets, isNode, runtimeName } from "./runtime.ts";
 
 /** The parts of Node's stream handles (TCP and Pipe) used here. */
 interface StreamHandle {
@@ -52,6 +52,7 @@ export const nodeTransport: Transport = {
   },
 
   adopt(fd, options = {}) {
+    if (!adoptsSockets) throw new Error(`${runtimeName} cannot use the inherited descriptor ${fd}; Node and Deno can`);
     const socket = new net.Socket({ fd, ...SOCKET_OPTIONS });
     return options.receiveDescriptors ? receivingConnection(socket) : plainConnection(socket);
   },

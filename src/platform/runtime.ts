@@ -7,3 +7,6 @@ export const runtimeName = bun ? `Bun ${bun}` : `${deno ? `Deno ${deno}` : `Node
 
 /** Whether it is Node itself, whose internals do what they do: Deno and Bun have some of the same names. */
 export const isNode = bun === undefined && deno === undefined;
+
+/** Whether net.Socket reads from an inherited descriptor; Bun makes one that stays silent. */
+export const adoptsSockets = bun === undefined;
