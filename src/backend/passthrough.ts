@@ -10,7 +10,6 @@ import {
   openTpmDevice,
   probe,
   type TpmDevice,
-  textOf,
 } from "./tpm-device.ts";
 
 export interface PassthroughOptions {
@@ -40,7 +39,7 @@ export async function openPassthrough(options: PassthroughOptions = {}): Promise
   const device = await openTpmDevice(path, open);
   try {
     const family = await probe(device);
-    return new PassthroughBackend(device, family, openCancelFile(path, cancelPath));
+    return new PassthroughBackend(device, family, await openCancelFile(path, cancelPath));
   } catch (error) {
     // Not waited for: a read that nothing answers ends with the device only.
     device.close().catch(() => {});
@@ -61,6 +60,8 @@ export class PassthroughBackend implements Backend {
   /** The device has the command and no answer yet: the only time to cancel it, for later it may be the host's turn. */
   #executing = false;
   #canceled = false;
+  /** Settles when the driver has taken notice of that. */
+  #canceling: Promise<void> | undefined;
   /** What the TPM says of its buffer, once it does. */
   #bufferSize: number | undefined;
   #wantedBufferSize = 0;
@@ -115,7 +116,12 @@ export class PassthroughBackend implements Backend {
     return this.#exclusively(() => this.#transmit(command));
   }
 
-  /** @throws BackendError "unsupported" when the driver has no way to cancel a command, "io" when it fails to. */
+  /**
+   * Asks the driver to cancel the command under way. Recent kernels (6.1 does) let that wait until the command has ended, so it is
+   * not waited for here; what comes of it shows in the response.
+   *
+   * @throws BackendError "unsupported" when the driver has no way to cancel a command.
+   */
   cancel(): void {
     if (!this.#executing) return;
     if (!this.#cancelFile) {
@@ -125,11 +131,12 @@ export class PassthroughBackend implements Backend {
       );
     }
     this.#canceled = true;
-    try {
-      this.#cancelFile.write("-");
-    } catch (cause) {
-      throw new BackendError("io", `the command could not be canceled: ${textOf(cause)}`, { cause });
-    }
+    this.#canceling ??= this.#cancelFile
+      .write("-")
+      .catch(() => {})
+      .finally(() => {
+        this.#canceling = undefined;
+      });
   }
 
   /** Always false: only the platform's chipset can tell. */
@@ -190,10 +197,10 @@ export class PassthroughBackend implements Backend {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await this.powerOff().finally(() => {
-      this.#cancelFile?.close();
-      return this.#device.close();
-    });
+    await this.powerOff();
+    await this.#canceling;
+    await this.#cancelFile?.close();
+    await this.#device.close();
   }
 
   async #transmit(command: Uint8Array): Promise<Uint8Array> {

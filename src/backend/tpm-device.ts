@@ -23,6 +23,14 @@ const OPEN_ERRORS: Readonly<Record<string, string>> = {
   ENOTSUP: "it is not a character device",
 };
 
+/** What is wrong when a device does not carry a command. */
+const TRANSMIT_ERRORS: Readonly<Record<string, string>> = {
+  ETIME: "it did not answer in time",
+  EPIPE: "it was taken away",
+};
+/** libuv has no name for it. */
+const ERRNO_ETIME = -62;
+
 /** Opens a device with `open`, by default as a file. @throws BackendError "io" that says why not */
 export async function openTpmDevice(
   path: string,
@@ -31,8 +39,7 @@ export async function openTpmDevice(
   try {
     return new TpmDevice(path, await open(path));
   } catch (cause) {
-    const why = OPEN_ERRORS[codeOf(cause) ?? ""] ?? textOf(cause);
-    throw new BackendError("io", `the TPM device '${path}' cannot be opened: ${why}`, { cause });
+    throw new BackendError("io", `the TPM device '${path}' cannot be opened: ${textOf(cause, OPEN_ERRORS)}`, { cause });
   }
 }
 
@@ -49,7 +56,7 @@ export class TpmDevice {
   /** Gives the device a command; the driver returns when the TPM has answered. @throws BackendError "io" */
   async write(command: Uint8Array): Promise<void> {
     const taken = await this.#file.write(command).catch((cause) => {
-      throw new BackendError("io", `the TPM device '${this.path}' does not take a command: ${textOf(cause)}`, {
+      throw new BackendError("io", `the TPM device '${this.path}' failed: ${textOf(cause, TRANSMIT_ERRORS)}`, {
         cause,
       });
     });
@@ -62,7 +69,9 @@ export class TpmDevice {
   async read(): Promise<Uint8Array> {
     const buffer = new Uint8Array(KERNEL_BUFFER_SIZE);
     const size = await this.#file.read(buffer).catch((cause) => {
-      throw new BackendError("io", `the TPM device '${this.path}' gives no response: ${textOf(cause)}`, { cause });
+      throw new BackendError("io", `the TPM device '${this.path}' failed: ${textOf(cause, TRANSMIT_ERRORS)}`, {
+        cause,
+      });
     });
     if (size < P.HEADER_SIZE || P.readU32(buffer, 2) !== size) {
       throw new BackendError("io", `the TPM device '${this.path}' gave ${size} bytes that are no response`);
@@ -134,11 +143,11 @@ function withWords(header: Uint8Array, ...parameters: number[]): Uint8Array {
 }
 
 /** The driver's file for canceling: in the TPM class, before Linux 4.0 in that of miscellaneous devices. */
-export function openCancelFile(path: string, given: string | false | undefined): SwitchFile | undefined {
+export async function openCancelFile(path: string, given: string | false | undefined): Promise<SwitchFile | undefined> {
   if (given === false) return undefined;
   if (given !== undefined) {
     try {
-      return openSwitchFile(given);
+      return await openSwitchFile(given);
     } catch (cause) {
       throw new BackendError("io", `the cancel file '${given}' cannot be opened: ${textOf(cause)}`, { cause });
     }
@@ -146,7 +155,7 @@ export function openCancelFile(path: string, given: string | false | undefined):
   const name = path.slice(path.lastIndexOf("/") + 1);
   for (const folder of ["tpm", "misc"]) {
     try {
-      return openSwitchFile(`/sys/class/${folder}/${name}/device/cancel`);
+      return await openSwitchFile(`/sys/class/${folder}/${name}/device/cancel`);
     } catch {
       // The next, or none: most TPMs have no such file.
     }
@@ -168,10 +177,11 @@ async function within<T>(limit: number, promise: Promise<T>): Promise<T> {
 
 /** The system's error code, also of what wraps it. */
 export function codeOf(error: unknown): string | undefined {
-  const { code, cause } = error as { code?: string; cause?: unknown };
+  const { code, errno, cause } = error as { code?: string; errno?: number; cause?: unknown };
+  if (errno === ERRNO_ETIME) return "ETIME";
   return code ?? (cause === undefined ? undefined : codeOf(cause));
 }
 
-export function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+function textOf(error: unknown, known: Readonly<Record<string, string>> = {}): string {
+  return known[codeOf(error) ?? ""] ?? (error instanceof Error ? error.message : String(error));
 }

@@ -38,20 +38,19 @@ export async function openDeviceFile(path: string): Promise<DeviceFile> {
   };
 }
 
-/** A file of which only single characters written to it matter, as those in sysfs. */
-export interface SwitchFile {
-  /** Writes at once: what it is for may be to free the threads that wait. */
-  write(text: string): void;
-  close(): void;
+/** Opens a file of which only what is written to it matters, as those in sysfs. @throws Error with the system's `code`. */
+export async function openSwitchFile(path: string): Promise<SwitchFile> {
+  const handle = await fs.promises.open(path, fs.constants.O_WRONLY);
+  return {
+    write: async (text) => {
+      await handle.write(text, null);
+    },
+    close: () => handle.close(),
+  };
 }
 
-/** @throws Error with the system's `code`. */
-export function openSwitchFile(path: string): SwitchFile {
-  const fd = fs.openSync(path, fs.constants.O_WRONLY);
-  return {
-    write: (text) => {
-      fs.writeSync(fd, text);
-    },
-    close: () => fs.closeSync(fd),
-  };
+export interface SwitchFile {
+  /** Resolves when the driver has done what that text means to it. */
+  write(text: string): Promise<void>;
+  close(): Promise<void>;
 }

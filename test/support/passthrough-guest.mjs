@@ -36,15 +36,8 @@ function driverErrors() {
   return errors;
 }
 
-/** A key's generation, and how often the event loop came round meanwhile. */
+/** How many milliseconds an RSA key takes, over all of the way. */
 async function keyGeneration(client) {
-  let turns = 0;
-  let going = true;
-  const turn = () => {
-    turns++;
-    if (going) setImmediate(turn);
-  };
-  turn();
   const began = performance.now();
   const key = await client.command("CreatePrimary", {
     handles: { primaryHandle: "OWNER" },
@@ -74,9 +67,8 @@ async function keyGeneration(client) {
       creationPCR: [],
     },
   });
-  going = false;
   await client.command("FlushContext", { parameters: { flushHandle: key.objectHandle } });
-  return { milliseconds: performance.now() - began, turns };
+  return Math.round(performance.now() - began);
 }
 
 /** Our own TIS in front of the host's TPM, driven as a guest's driver drives it. */
@@ -114,7 +106,7 @@ async function main() {
     parameters: { pcrSelectionIn: [{ hash: "SHA256", pcrSelect: [16] }] },
   });
   report("pcr", hex(pcrValues[0]));
-  report("keyGeneration", await keyGeneration(client));
+  report("keyMilliseconds", await keyGeneration(client));
   await client.command("NV_DefineSpace", {
     handles: { authHandle: "OWNER" },
     parameters: {
@@ -151,4 +143,4 @@ async function main() {
 
 main()
   .catch((error) => report("error", error.stack))
-  .finally(() => report("end", performance.now()));
+  .finally(() => report("end", Math.round(performance.now())));
