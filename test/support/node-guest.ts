@@ -68,7 +68,7 @@ export async function runInGuest(program: string, tpm: string): Promise<Report> 
     ]);
     const { status, stderr } = await qemu.ended(BOOT_LIMIT_MS);
     if (status !== 0) throw new Error(`${QEMU} ended with status ${status}: ${stderr}`);
-    await until("the end of the report", () => /"name":"end"/.test(reported), 1000);
+    await until("the end of the report", () => /"name":"end"/.test(reported));
     const lines = reported.split(/\r?\n/).filter((line) => line !== "");
     return Object.fromEntries(lines.map((line) => JSON.parse(line)).map(({ name, value }) => [name, value]));
   } catch (error) {

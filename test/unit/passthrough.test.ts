@@ -291,6 +291,24 @@ describe("canceling", () => {
   });
 });
 
+test("closing waits for a command that cannot be canceled", async () => {
+  const device = await hostTpm();
+  const backend = await opened(device);
+  let answer = (_response: Uint8Array) => {};
+  device.transmit = () =>
+    new Promise((resolve) => {
+      answer = resolve;
+    });
+  const response = backend.execute(GET_RANDOM_4, 0);
+  const closed = backend.close();
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(device.isOpen).toBe(true);
+  answer(unhex("80010000000a00000000"));
+  await closed;
+  expect(hex(await response)).toBe("80010000000a00000000");
+  expect(device.isOpen).toBe(false);
+});
+
 describe("the buffer size", () => {
   test("is the TPM's own, and the only one", async () => {
     const device = await hostTpm();
