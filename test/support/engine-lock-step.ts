@@ -147,7 +147,7 @@ async function signal(engine: EngineTpm, swtpm: SwtpmMachine, step: Signal): Pro
   else await swtpm.hash(step.data);
   try {
     if (step.kind === "power") engine.powerCycle(1);
-    else if (step.kind === "migrate") engine.migrate();
+    else if (step.kind === "migrate") engine.suspend();
     else {
       engine.engine.hashStart();
       engine.engine.hashData(step.data);

@@ -102,9 +102,17 @@ export class EngineTpm {
     return { permanent: this.#engine.savePermanent(), volatile: this.#engine.saveVolatile() };
   }
 
-  /** Goes on with another instance in the state that this one has now. */
+  /** Goes on with another instance in the state that this one has now, as a migration of a running machine does. */
   migrate(): void {
-    const { permanent, volatile } = this.save();
+    this.#resume(this.save());
+  }
+
+  /** Goes on with the volatile state of now and the permanent state as it was stored last, as a suspended machine does. */
+  suspend(): void {
+    this.#resume({ permanent: this.#stored, volatile: this.#engine.saveVolatile() });
+  }
+
+  #resume({ permanent, volatile }: SavedState): void {
     this.#restart(permanent);
     const rc = this.#engine.loadVolatile(volatile);
     if (rc !== 0) throw new Error(`the volatile state cannot be loaded: 0x${rc.toString(16)}`);
