@@ -2,11 +2,12 @@
 import { Buffer } from "node:buffer";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout } from "node:timers/promises";
+import { encodeContainer } from "../../src/state/container.ts";
 
 export interface Swtpm {
   /** Sends one command; commands sent meanwhile wait. */
@@ -14,9 +15,10 @@ export interface Swtpm {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Starts swtpm, manufactured and after TPM2_Startup(CLEAR). Fails if it is not installed. */
-export async function startSwtpm(): Promise<Swtpm> {
+/** Starts swtpm after TPM2_Startup(CLEAR), manufactured or with the permanent state given. Fails if it is not installed. */
+export async function startSwtpm(permanent?: Uint8Array): Promise<Swtpm> {
   const folder = mkdtempSync(path.join(tmpdir(), "swtpm-"));
+  if (permanent) writeFileSync(path.join(folder, "tpm2-00.permall"), encodeContainer(permanent));
   const socketPath = path.join(folder, "data");
   const args = ["socket", "--tpm2", "--tpmstate", `dir=${folder}`, "--server", `type=unixio,path=${socketPath}`];
   const child = spawn("swtpm", [...args, "--flags", "not-need-init,startup-clear"], {
