@@ -33,16 +33,21 @@ export function commandIndexOf(code: u32): u32 {
 
 /** Index of the first enabled command whose code is not below `code`; UNIMPLEMENTED_COMMAND_INDEX if there is none. */
 export function closestCommandIndex(code: u32): u32 {
-  for (let index: u32 = 0; index < COMMAND_COUNT; index++) {
-    const candidate = commandCodeOf(index);
-    if (candidate >= code && commandEnabled(candidate)) return index;
-  }
-  return UNIMPLEMENTED_COMMAND_INDEX;
+  let index: u32 = 0;
+  while (index < COMMAND_COUNT && commandCodeOf(index) < code) index++;
+  return enabledCommandFrom(index);
 }
 
-/** The next enabled command. */
+/** The next enabled command. Indices are in the order of the codes. */
 export function nextCommandIndex(index: u32): u32 {
-  return closestCommandIndex(commandCodeOf(index) + 1);
+  return enabledCommandFrom(index + 1);
+}
+
+function enabledCommandFrom(first: u32): u32 {
+  for (let index = first; index < COMMAND_COUNT; index++) {
+    if (commandEnabled(commandCodeOf(index))) return index;
+  }
+  return UNIMPLEMENTED_COMMAND_INDEX;
 }
 
 @inline
