@@ -49,7 +49,7 @@ test.each([...HASHES, "NULL"] as const)(
       for (const handle of [FIRST, SECOND]) expect((await load(contexts!))?.[0].loadedHandle).toBe(handle);
       for (const handle of [FIRST, SECOND]) {
         const sequenceHandle = { handle, auth };
-        await twins.same([hashAlg, length], (client) =>
+        await twins.same<unknown>([hashAlg, length], (client) =>
           hashAlg === "NULL"
             ? client.command("EventSequenceComplete", {
                 handles: { pcrHandle: 16, sequenceHandle },

@@ -100,7 +100,7 @@ export function load(client: TpmClient, parentHandle: number, { outPrivate, outP
   });
 }
 
-const PURPOSES: readonly Attributes[] = [
+const PURPOSES: readonly Record<string, boolean>[] = [
   { restricted: true, decrypt: true },
   { sign: true },
   { decrypt: true },
@@ -125,7 +125,7 @@ const FLIPPED = [
 export function randomTemplate(seeded: Seeded): { template: Template; sensitive: Sensitive } {
   const often = (percent: number) => seeded.below(100) < percent;
   const fixed = often(60);
-  const attributes: Record<string, boolean | undefined> = {
+  const attributes: Record<string, boolean> = {
     ...seeded.pick(PURPOSES),
     fixedTPM: fixed,
     fixedParent: fixed,
