@@ -69,6 +69,8 @@ function maskParameters(code: number, parameters: Uint8Array): string {
     case 0x176:
     case 0x17b:
     case 0x151:
+    case 0x162:
+    case 0x18e:
       return size;
     case 0x17d:
     case 0x13e:
