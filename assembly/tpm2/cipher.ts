@@ -15,6 +15,7 @@ import { TPM_ALG_AES, TPM_ALG_CAMELLIA, TPM_ALG_TDES, TPM_ALG_XOR } from "./gene
 import { SESSION } from "./generated/engine-records";
 import { hashNumber } from "./hash";
 import { LABEL_CFB, cryptKdfa } from "./kdf";
+import { selfTestBeforeUse } from "./self-test";
 
 /** The crypto's number of a block cipher; 0xff for what is none. */
 export function cipherNumber(alg: u32): u32 {
@@ -40,7 +41,8 @@ const SCHEDULE: usize = memory.data(CIPHER_SCHEDULE_SIZE, 16);
 /** CFB in place with a key of `keyBits`; `iv` is one block and is used up. */
 export function cryptCfb(alg: u32, keyBits: u32, key: usize, iv: usize, data: usize, length: u32, encrypt: bool): void {
   const number = cipherNumber(alg);
-  if (number == 0xff) return;
+  if (number == 0xff || length == 0) return;
+  selfTestBeforeUse(alg);
   cipherExpandKey(number, key, keyBits, SCHEDULE);
   if (encrypt) cfbEncrypt(number, SCHEDULE, iv, data, data, length);
   else cfbDecrypt(number, SCHEDULE, iv, data, data, length);

@@ -1,7 +1,9 @@
 // KDFa with the labels of the library specification, by TPM algorithm identifier (Part 1, 11.4.10).
 import { kdfa } from "../crypto/kdf";
 import { TPM2B } from "./cursor";
+import { TPM_ALG_KDF1_SP800_108 } from "./generated/constants";
 import { hashNumber } from "./hash";
+import { selfTestBeforeUse } from "./self-test";
 
 // Labels: length, then the characters with their terminating zero.
 export const LABEL_ATH = memory.data<u8>([4, 0x41, 0x54, 0x48, 0]);
@@ -25,6 +27,7 @@ export function cryptKdfa(
   bits: u32,
   out: usize,
 ): void {
+  selfTestBeforeUse(TPM_ALG_KDF1_SP800_108);
   kdfa(
     hashNumber(hashAlg),
     key.buffer,
