@@ -33,6 +33,8 @@ const SOCKET_OPTIONS = { allowHalfOpen: true, pauseOnCreate: true };
 const PIPE_KIND_IPC = 2;
 const READ_BUFFER_SIZE = 16 * 1024;
 const BACKLOG = 16;
+/** V8 keeps the bytes of typed arrays up to this size with the object; a stream has them moved out, which costs more than a copy. */
+const ON_HEAP_SIZE = 64;
 const DEFAULT_SOCKET_MODE = 0o770;
 /** sun_path without its terminating zero. */
 export const MAX_SOCKET_PATH = process.platform === "linux" ? 107 : 103;
@@ -179,7 +181,8 @@ class SocketConnection implements Connection {
 
   write(bytes: Uint8Array): void {
     if (!this.#socket.writable) return;
-    if (this.#socket.write(bytes) || this.#draining) return;
+    const chunk = bytes.length <= ON_HEAP_SIZE ? Buffer.from(bytes) : bytes;
+    if (this.#socket.write(chunk) || this.#draining) return;
     // The peer does not read what it asked for: nothing more is taken from it until it does.
     this.#draining = true;
     this.#socket.pause();
