@@ -34,7 +34,7 @@ import {
   TPML_TAGGED_PCR_PROPERTY,
   TPML_TAGGED_POLICY,
   TPML_TAGGED_TPM_PROPERTY,
-  SIZEOF_TPML_PCR_SELECTION_RECORD,
+  SIZEOF_TPMS_PCR_SELECTION_RECORD,
 } from "./generated/structures";
 import { pcrGetProperty } from "./pcr";
 import { PT_FIXED, PT_GROUP, PT_VAR, tpmProperty } from "./properties";
@@ -109,13 +109,20 @@ export function capCommandList(bits: usize, first: u32, count: u32, list: TPML_C
   return false;
 }
 
-/** The allocation in force; asking for nothing leaves more to ask. */
+/** The allocation in force, less the banks that the profile takes away; asking for nothing leaves more to ask. */
 export function capPcrAllocation(count: u32, list: TPML_PCR_SELECTION): bool {
   if (count == 0) {
     list.count = 0;
     return true;
   }
-  memory.copy(changetype<usize>(list), changetype<usize>(gp.pcrActive), SIZEOF_TPML_PCR_SELECTION_RECORD);
+  list.count = 0;
+  for (let i: u32 = 0; i < gp.pcrActive.count; i++) {
+    const selection = gp.pcrActive.pcrSelections(i);
+    if (!algorithmEnabled(selection.hash)) continue;
+    const entry = list.pcrSelections(list.count);
+    memory.copy(changetype<usize>(entry), changetype<usize>(selection), SIZEOF_TPMS_PCR_SELECTION_RECORD);
+    list.count++;
+  }
   return false;
 }
 

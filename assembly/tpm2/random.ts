@@ -1,5 +1,6 @@
 // The TPM's random bit generator: libtpms' CTR_DRBG, whose state is part of the orderly data (Part 1, 11.4.11).
 import {
+  DRBG_CONTINUOUS_TEST,
   DRBG_RESEED_COUNTER,
   DRBG_RESEED_INTERVAL,
   DRBG_SEED_SIZE,
@@ -12,6 +13,7 @@ import { TPM2B } from "./cursor";
 import { go } from "./data";
 import { FATAL_ERROR_INTERNAL, fail } from "./failure";
 import { entropy } from "./host";
+import { PROFILE_DRBG_CONTINUOUS_TEST, profileRequires } from "./profile";
 
 const ENTROPY: usize = memory.data(48, 16);
 const FAIL_RANDOM: u32 = 0x5201;
@@ -22,6 +24,12 @@ export function randomStartup(resume: bool): void {
   const good = resume ? drbgReseed(go.drbgState, ENTROPY, 0, 0) : drbgInstantiate(go.drbgState, ENTROPY, 0, 0);
   memory.fill(ENTROPY, 0, DRBG_SEED_SIZE);
   if (!good) fail(FAIL_RANDOM, FATAL_ERROR_INTERNAL);
+  randomApplyProfile();
+}
+
+/** The profile says whether each block of the generator's is compared with the one before. */
+export function randomApplyProfile(): void {
+  store<u32>(go.drbgState, profileRequires(PROFILE_DRBG_CONTINUOUS_TEST) ? 1 : 0, DRBG_CONTINUOUS_TEST);
 }
 
 /** Sees to it that the generator can serve many requests in succession. */

@@ -3,4 +3,8 @@ import type { Backend } from "../backend/backend.ts";
 import type { StateStore } from "../state/store.ts";
 
 /** Makes a TPM 2.0 over a store; it is not running yet. */
-export type BackendFactory = (options: { readonly store: StateStore }) => Promise<Backend>;
+export type BackendFactory = (options: {
+  readonly store: StateStore;
+  /** libtpms' JSON profile: the TPM has to be made with it, and cannot exist already. */
+  readonly profile?: string;
+}) => Promise<Backend>;

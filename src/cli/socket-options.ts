@@ -3,6 +3,7 @@ import type { StartupType } from "../server/served-tpm.ts";
 import { type ControlOptions, controlOptions, type DataOptions, dataOptions, MAX_PORT } from "./channel-options.ts";
 import { getopt, type OptionSpec } from "./getopt.ts";
 import { type Environment, listOf, OptionError } from "./option-list.ts";
+import { profileOption } from "./profile-option.ts";
 
 export const SOCKET_OPTIONS: readonly OptionSpec[] = [
   { long: "port", short: "p", value: "PORT", help: "serve commands on this TCP port, one for each connection" },
@@ -45,14 +46,20 @@ export const SOCKET_OPTIONS: readonly OptionSpec[] = [
   { long: "pid", value: "LIST", help: "where to write the process id: file=PATH|fd=FD" },
   { long: "runas", short: "r", value: "USER", help: "change to this user first" },
   { long: "seccomp", value: "LIST", help: "action=kill|log|none: accepted, and without effect" },
-  { long: "profile", value: "LIST", help: "name=null: the profile of new TPMs" },
+  {
+    long: "profile",
+    value: "LIST",
+    help:
+      "the profile of a new TPM: name=null|default-v1|default-v2|custom, profile=JSON, file=PATH or\n" +
+      "fd=FD; [,remove-disabled=check|fips-host]",
+  },
   { long: "print-capabilities", help: "print what this program can do, as JSON" },
   { long: "print-states", help: "print which state exists, as JSON; needs --tpmstate" },
+  { long: "print-profiles", help: "print the built-in profiles, as JSON" },
   { long: "print-info", value: "FLAGS", help: "print what the TPM says of itself, as JSON" },
   { long: "key", value: "LIST", help: "not supported yet: encryption of the state" },
   { long: "migration-key", value: "LIST", help: "not supported yet: encryption of migrated state" },
   { long: "pcap", value: "LIST", help: "not supported yet: recording of commands" },
-  { long: "print-profiles", help: "not supported yet" },
   { long: "chroot", short: "R", value: "DIR", help: "not supported" },
   { long: "help", short: "h", help: "show this help" },
 ];
@@ -79,7 +86,7 @@ export interface SocketOptions {
   readonly tpm2: boolean;
   readonly runas: string | undefined;
   readonly log: LogOptions | undefined;
-  readonly print: "capabilities" | "states" | "info" | undefined;
+  readonly print: "capabilities" | "states" | "profiles" | "info" | undefined;
   readonly infoFlags: number;
   /** Everything that is checked only after the things above were done. */
   readonly rest: () => ServiceOptions;
@@ -95,6 +102,8 @@ export interface ServiceOptions extends ControlOptions, DataOptions {
   readonly incomingMigration: boolean;
   readonly releaseLockOutgoing: boolean;
   readonly pid: { readonly file?: string; readonly fd?: number } | undefined;
+  /** JSON. */
+  readonly profile: string | undefined;
 }
 
 /**
@@ -125,15 +134,17 @@ export function parseSocketOptions(words: readonly string[], program: string, en
       ? "capabilities"
       : given("print-states")
         ? "states"
-        : infoFlags !== undefined
-          ? "info"
-          : undefined,
+        : given("print-profiles")
+          ? "profiles"
+          : infoFlags !== undefined
+            ? "info"
+            : undefined,
     infoFlags: infoFlags ?? 0,
     state: () => stateOptions(value("tpmstate"), env),
     rest: () => {
       refuseUnsupported(value, given);
+      const profile = value("profile");
       checkSeccomp(value("seccomp"));
-      checkProfile(value("profile"));
       return {
         ...controlOptions(value("ctrl")),
         ...dataOptions(serverList, connectedFd, given("terminate"), env),
@@ -141,6 +152,7 @@ export function parseSocketOptions(words: readonly string[], program: string, en
         ...localityOptions(value("locality")),
         ...migrationOptions(value("migration")),
         pid: pidOptions(value("pid")),
+        profile: profile === undefined ? undefined : profileOption(profile),
       };
     },
   };
@@ -274,28 +286,6 @@ function checkSeccomp(text: string | undefined): void {
   if (!["kill", "log", "none"].includes(action)) throw new OptionError(`Unsupported seccomp log action ${action}`);
 }
 
-function checkProfile(text: string | undefined): void {
-  if (text === undefined) return;
-  const list = listOf("profile", text, {
-    name: "string",
-    profile: "string",
-    file: "string",
-    fd: "int",
-    "remove-disabled": "string",
-  });
-  const name = list.name ?? profileName(list.profile);
-  if (name !== "null")
-    throw new OptionError(`Only the profile 'null' is supported yet (--profile name=null), not '${text}'`);
-}
-
-function profileName(json: string | undefined): unknown {
-  try {
-    return (JSON.parse(json ?? "{}") as { Name?: unknown }).Name;
-  } catch {
-    return undefined;
-  }
-}
-
 function refuseUnsupported(value: (name: string) => string | undefined, given: (name: string) => boolean): void {
   for (const name of ["key", "migration-key"]) {
     if (value(name) === undefined) continue;
@@ -306,5 +296,4 @@ function refuseUnsupported(value: (name: string) => string | undefined, given: (
   if (given("chroot"))
     throw new OptionError("--chroot is not supported: start the program in a container or with chroot(8) instead");
   if (given("pcap")) throw new OptionError("--pcap is not supported yet");
-  if (given("print-profiles")) throw new OptionError("--print-profiles is not supported yet");
 }

@@ -1,5 +1,6 @@
 // `wtpm socket`: swtpm's server, with its command line.
 import type { Backend } from "../backend/backend.ts";
+import { INFO } from "../engine/info.ts";
 import { nodeTransport } from "../platform/node-transport.ts";
 import { type Log, logBytes } from "../server/log.ts";
 import { TpmServer } from "../server/tpm-server.ts";
@@ -20,8 +21,8 @@ import { parseSocketOptions, SOCKET_OPTIONS, type SocketOptions } from "./socket
 /** From this level on commands and responses are written in words too. */
 const LEVEL_DECODED = 5;
 
-/** SWTPM_INFO_TPMFEATURES */
-const INFO_FEATURES = 4;
+const INFO_OF_CAPABILITIES =
+  INFO.TPMFEATURES | INFO.RUNTIME_ALGORITHMS | INFO.RUNTIME_COMMANDS | INFO.AVAILABLE_PROFILES;
 
 /** Runs the command and gives its exit status: 0 or 1. */
 export async function socketCommand(words: readonly string[], createBackend: BackendFactory): Promise<number> {
@@ -63,7 +64,14 @@ function needTpm2(options: SocketOptions): void {
 
 async function print(options: SocketOptions, createBackend: BackendFactory): Promise<number> {
   if (options.print === "capabilities") {
-    process.stdout.write(`${capabilities(options.tpm2 ? await rsaKeySizes(createBackend) : undefined)}\n`);
+    process.stdout.write(
+      `${capabilities(options.tpm2 ? await infoOf(createBackend, INFO_OF_CAPABILITIES) : undefined)}\n`,
+    );
+    return 0;
+  }
+  if (options.print === "profiles") {
+    needTpm2(options);
+    process.stdout.write(await infoOf(createBackend, INFO.AVAILABLE_PROFILES));
     return 0;
   }
   const { uri } = options.state();
@@ -86,11 +94,11 @@ async function print(options: SocketOptions, createBackend: BackendFactory): Pro
   return 0;
 }
 
-async function rsaKeySizes(createBackend: BackendFactory): Promise<number[]> {
+/** What the program, not a certain TPM, tells of itself. */
+async function infoOf(createBackend: BackendFactory, flags: number): Promise<string> {
   const backend = await createBackend({ store: new MemoryStore() });
   try {
-    const info = JSON.parse(await backend.info(INFO_FEATURES)) as { TPMFeatures?: { RSAKeySizes?: number[] } };
-    return info.TPMFeatures?.RSAKeySizes ?? [];
+    return await backend.info(flags);
   } finally {
     await backend.close();
   }
@@ -104,10 +112,10 @@ function storeOf(options: SocketOptions, log: Log): StateStore {
 
 async function serve(options: SocketOptions, log: Log, createBackend: BackendFactory): Promise<number> {
   needTpm2(options);
-  const { pid, powerOn, startup, ...service } = options.rest();
+  const { pid, powerOn, startup, profile, ...service } = options.rest();
   const store = storeOf(options, log);
   // The engine is made while the sockets are bound; a failure is reported below.
-  const backend = createBackend({ store });
+  const backend = createBackend({ store, ...(profile === undefined ? {} : { profile }) });
   backend.catch(() => {});
   const server = new TpmServer({
     transport: nodeTransport,

@@ -16,6 +16,8 @@ export interface EngineBackendOptions {
   readonly store: StateStore;
   /** libtpms' JSON profile for a TPM that has no state yet; the null profile without one. */
   readonly profile?: string;
+  /** With `profile`: the first power-on fails if the TPM has a state already, as swtpm's does. */
+  readonly profileMustApply?: boolean;
   /** Random source and clocks; the runtime's own by default. */
   readonly host?: EngineHost;
   /** The compiled engine; the package's own by default. */
@@ -25,6 +27,8 @@ export interface EngineBackendOptions {
 /** The failure that libtpms and the specification give for anything in failure mode (Part 1, 12.3). */
 const FAILURE_RESPONSE = Uint8Array.of(0x80, 0x01, 0, 0, 0, 10, 0, 0, 1, 1);
 const TPM_RC_FAILURE = 0x101;
+/** libtpms' result for a profile that it does not take. */
+const TPM_FAIL = 9;
 const EMPTY = new Uint8Array(0);
 
 /** An engine that keeps its state in `options.store`. It is stopped until `powerOn`. */
@@ -41,6 +45,8 @@ class EngineBackend implements Backend {
   #unsaved = false;
   #busy = false;
   #bufferSize = 0;
+  /** The TPM of these options started once: their profile is either in its state or does not matter. */
+  #started = false;
   /** Blobs set while stopped, for the next power-on. */
   #staged: Partial<Record<StateBlobType, Uint8Array>> = {};
 
@@ -150,7 +156,7 @@ class EngineBackend implements Backend {
   }
 
   info(flags: number): string {
-    return engineInfo(flags);
+    return engineInfo(flags, () => this.#engine ?? new Engine(this.#module(), this.#options.host));
   }
 
   close(): Awaitable<void> {
@@ -189,15 +195,19 @@ class EngineBackend implements Backend {
     if (rc !== 0) {
       throw made
         ? new BackendError("tpm", `the profile is not one this TPM can be made with (0x${rc.toString(16)})`, {
-            tpmCode: rc,
+            tpmCode: TPM_FAIL,
           })
-        : new BackendError("bad-state", stateErrorText("permanent", rc), { tpmCode: TPM_RC_FAILURE });
+        : new BackendError("bad-state", stateErrorText("permanent", rc, permanent), { tpmCode: TPM_RC_FAILURE });
     }
+    if (!made && this.#options.profile && this.#options.profileMustApply && !this.#started)
+      throw new BackendError("tpm", "the profile cannot be applied to a TPM that exists already", {
+        tpmCode: TPM_FAIL,
+      });
     engine.init();
     if (volatile?.length) {
       const result = engine.loadVolatile(volatile);
       if (result !== 0) {
-        throw new BackendError("bad-state", stateErrorText("volatile", result), { tpmCode: TPM_RC_FAILURE });
+        throw new BackendError("bad-state", stateErrorText("volatile", result, volatile), { tpmCode: TPM_RC_FAILURE });
       }
     }
     const change: { permanent?: Uint8Array; volatile?: Uint8Array | undefined } = {};
@@ -206,12 +216,14 @@ class EngineBackend implements Backend {
     this.#unsaved = !this.#keeper.locked && change.permanent !== undefined;
     if (Object.keys(change).length === 0 || this.#unsaved) {
       this.#engine = engine;
+      this.#started = true;
       return;
     }
     return chain(
       this.#stored(() => this.#keeper.save(change)),
       () => {
         this.#engine = engine;
+        this.#started = true;
       },
     );
   }

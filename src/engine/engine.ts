@@ -19,6 +19,7 @@ interface EngineExports {
   state_buffer(): number;
   state_buffer_size(): number;
   manufacture(profileSize: number): number;
+  profile_text(what: number): number;
   load_permanent(size: number): number;
   load_volatile(size: number): number;
   save_permanent(): number;
@@ -48,6 +49,13 @@ const ABI_VERSION = 1;
 export const PENDING = -1;
 /** changes(): the permanent state. */
 export const CHANGED_PERMANENT = 1;
+
+/** profileText(): the JSON of the profile in force. */
+export const PROFILE_ACTIVE = 0x100;
+/** The JSON of the first built-in profile; the next numbers are the next ones. */
+export const PROFILE_BUILT_IN = 0x200;
+/** Lists of what is implemented; the next numbers: can be disabled, is enabled, is disabled. */
+export const PROFILE_LISTS = { Algorithms: 0, Commands: 16, Attributes: 32 } as const;
 
 /** The host of real life: the runtime's random source and clocks. */
 export const systemHost: EngineHost = {
@@ -109,6 +117,11 @@ export class Engine {
   /** Makes a new TPM. `profile` is libtpms' JSON; without one it is the null profile. Returns 0 or a TPM_RC. */
   manufacture(profile = ""): number {
     return this.#call(() => this.#exports.manufacture(this.#putState(new TextEncoder().encode(profile))));
+  }
+
+  /** What there is to tell about profiles (PROFILE_*); empty where there is nothing, as before there is a TPM. */
+  profileText(what: number): string {
+    return new TextDecoder().decode(this.#takeState(this.#call(() => this.#exports.profile_text(what))));
   }
 
   /** Loads a permanent state in libtpms' format. Returns 0, or the TPM_RC that libtpms gives for it. */

@@ -27,7 +27,7 @@ export function IncrementalSelfTest(input: IncrementalSelfTest_In, output: Incre
   const left = output.toDoList;
   left.count = 0;
   for (let alg: u32 = 0; alg < ALG_END && left.count < MAX_ALG_LIST_SIZE; alg++) {
-    if (!untested(alg)) continue;
+    if (!untested(alg) || !algorithmEnabled(alg)) continue;
     left.set_algorithms(left.count, alg);
     left.count++;
   }

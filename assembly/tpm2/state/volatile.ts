@@ -41,6 +41,7 @@ import { ORDERLY_RAM, RAM_ENTRY_HEADER } from "../nv-memory";
 import { objectSlot } from "../object";
 import { keepLimits, restoreLimits } from "../profile";
 import { enableAllAlgorithms } from "../profile-lists";
+import { randomApplyProfile } from "../random";
 import { pcrAddress } from "../pcr";
 import {
   sessionFreeSlots,
@@ -110,6 +111,7 @@ export function loadVolatile(at: usize, size: u32): u32 {
   enableAllAlgorithms();
   volatileTransfer();
   restoreLimits();
+  randomApplyProfile();
   if (transferError() == 0 && transferAt() != at + size - SHA1_SIZE) transferFail(TPM_RC_SIZE);
   return transferError();
 }
