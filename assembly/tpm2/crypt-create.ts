@@ -18,6 +18,7 @@ import {
 import { TPM2B, copy2B } from "./cursor";
 import { eccDrawBytes, eccKeyPairFromDraw } from "./crypt-ecc";
 import { desKeyIsValid, desSetParity } from "./crypt-des";
+import { eccIsConsistent, rsaIsConsistent } from "./crypt-pairwise";
 import { rsaExponent, rsaLoadPrivateExponent } from "./crypt-rsa-keys";
 import { computeSymmetricUnique, symKeyValidate } from "./crypt-validate";
 import { go, gp } from "./data";
@@ -45,6 +46,7 @@ import { OBJECT } from "./generated/engine-records";
 import { TPMS_SENSITIVE_CREATE } from "./generated/structures";
 import { blockSizeOf, digestSizeOf } from "./hash";
 import { OBJECT_EPS_HIERARCHY, OBJECT_PRIMARY, OBJECT_PRIVATE_EXP, objectSymmetric, publicName } from "./object";
+import { PROFILE_PAIRWISE_CONSISTENCY_TEST, profileRequires } from "./profile";
 import { cryptRandomGenerate, randomReady } from "./random";
 import { selfTestBeforeUse } from "./self-test";
 
@@ -174,7 +176,8 @@ function generateEccKey(object: OBJECT, seeded: bool): u32 {
   if (!draw(ECC_DRAW, eccDrawBytes(curve), seeded)) return TPM_RC_NO_RESULT;
   eccKeyPairFromDraw(area.unique.ecc, object.sensitive.sensitive.ecc, curve, ECC_DRAW);
   memory.fill(ECC_DRAW, 0, 96);
-  return 0;
+  const tested = profileRequires(PROFILE_PAIRWISE_CONSISTENCY_TEST) && (area.objectAttributes & TPMA_OBJECT_sign) != 0;
+  return tested && !eccIsConsistent(object) ? TPM_RC_NO_RESULT : 0;
 }
 
 function startRsaKey(object: OBJECT, seeded: bool): u32 {
@@ -212,5 +215,5 @@ function takeRsaKey(object: OBJECT): u32 {
   prime.size = size / 2;
   if (!rsaLoadPrivateExponent(object)) return TPM_RC_FAILURE;
   object.attributes |= OBJECT_PRIVATE_EXP;
-  return 0;
+  return profileRequires(PROFILE_PAIRWISE_CONSISTENCY_TEST) && !rsaIsConsistent(object) ? TPM_RC_FAILURE : 0;
 }
