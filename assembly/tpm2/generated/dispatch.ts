@@ -4,7 +4,7 @@ import { inputLeft, marshalTPM2B, marshalU16, marshalU32, marshalU8, unmarshalTP
 import { addHandle, handleAt } from "../handles";
 import { MAX_DIGEST_BUFFER, MAX_DIGEST_SIZE, MAX_ECC_KEY_BYTES, MAX_EVENT_SIZE, MAX_NV_BUFFER_SIZE, MAX_RSA_KEY_BYTES, MAX_SYM_BLOCK_SIZE, SIZEOF_TIMEOUT, SIZEOF_TPMS_ID_OBJECT, SIZEOF_TPMT_HA, SIZEOF_TPMT_PUBLIC, SIZEOF_TPMU_ENCRYPTED_SECRET, SIZEOF_TPMU_NAME, SIZEOF_TPMU_SENSITIVE_CREATE, SIZEOF__PRIVATE, TPM_RC_1, TPM_RC_2, TPM_RC_3, TPM_RC_4, TPM_RC_5, TPM_RC_COMMAND_CODE, TPM_RC_FAILURE, TPM_RC_H, TPM_RC_P, TPM_RC_SIZE } from "./constants";
 import { marshal_TPM2B_CREATION_DATA, marshal_TPM2B_ECC_POINT, marshal_TPM2B_NV_PUBLIC, marshal_TPM2B_PUBLIC, marshal_TPML_ALG, marshal_TPML_DIGEST, marshal_TPML_DIGEST_VALUES, marshal_TPML_PCR_SELECTION, marshal_TPMS_ALGORITHM_DETAIL_ECC, marshal_TPMS_CAPABILITY_DATA, marshal_TPMS_CONTEXT, marshal_TPMS_TIME_INFO, marshal_TPMT_SIGNATURE, marshal_TPMT_TK_AUTH, marshal_TPMT_TK_CREATION, marshal_TPMT_TK_HASHCHECK, marshal_TPMT_TK_VERIFIED, unmarshal_TPM2B_ECC_POINT, unmarshal_TPM2B_NV_PUBLIC, unmarshal_TPM2B_PUBLIC, unmarshal_TPM2B_SENSITIVE, unmarshal_TPM2B_SENSITIVE_CREATE, unmarshal_TPMA_LOCALITY, unmarshal_TPMI_ALG_CIPHER_MODE, unmarshal_TPMI_ALG_HASH, unmarshal_TPMI_ALG_MAC_SCHEME, unmarshal_TPMI_DH_CONTEXT, unmarshal_TPMI_DH_ENTITY, unmarshal_TPMI_DH_OBJECT, unmarshal_TPMI_DH_PARENT, unmarshal_TPMI_DH_PCR, unmarshal_TPMI_DH_PERSISTENT, unmarshal_TPMI_ECC_CURVE, unmarshal_TPMI_ECC_KEY_EXCHANGE, unmarshal_TPMI_RH_CLEAR, unmarshal_TPMI_RH_ENABLES, unmarshal_TPMI_RH_ENDORSEMENT, unmarshal_TPMI_RH_HIERARCHY, unmarshal_TPMI_RH_HIERARCHY_AUTH, unmarshal_TPMI_RH_HIERARCHY_POLICY, unmarshal_TPMI_RH_LOCKOUT, unmarshal_TPMI_RH_NV_AUTH, unmarshal_TPMI_RH_NV_INDEX, unmarshal_TPMI_RH_PLATFORM, unmarshal_TPMI_RH_PROVISION, unmarshal_TPMI_SH_HMAC, unmarshal_TPMI_SH_POLICY, unmarshal_TPMI_YES_NO, unmarshal_TPML_ALG, unmarshal_TPML_CC, unmarshal_TPML_DIGEST, unmarshal_TPML_DIGEST_VALUES, unmarshal_TPML_PCR_SELECTION, unmarshal_TPMS_CONTEXT, unmarshal_TPMT_KDF_SCHEME, unmarshal_TPMT_PUBLIC_PARMS, unmarshal_TPMT_RSA_DECRYPT, unmarshal_TPMT_SIGNATURE, unmarshal_TPMT_SIG_SCHEME, unmarshal_TPMT_SYM_DEF, unmarshal_TPMT_SYM_DEF_OBJECT, unmarshal_TPMT_TK_AUTH, unmarshal_TPMT_TK_CREATION, unmarshal_TPMT_TK_HASHCHECK, unmarshal_TPMT_TK_VERIFIED, unmarshal_TPM_CAP, unmarshal_TPM_CLOCK_ADJUST, unmarshal_TPM_EO, unmarshal_TPM_SE, unmarshal_TPM_SU } from "./structures";
-import { ActivateCredential_In, ActivateCredential_Out, CertifyCreation_In, CertifyCreation_Out, Certify_In, Certify_Out, ChangeEPS_In, ChangePPS_In, ClearControl_In, Clear_In, ClockRateAdjust_In, ClockSet_In, Commit_In, Commit_Out, ContextLoad_In, ContextLoad_Out, ContextSave_In, ContextSave_Out, CreateLoaded_In, CreateLoaded_Out, CreatePrimary_In, CreatePrimary_Out, Create_In, Create_Out, DictionaryAttackLockReset_In, DictionaryAttackParameters_In, Duplicate_In, Duplicate_Out, ECC_Decrypt_In, ECC_Decrypt_Out, ECC_Encrypt_In, ECC_Encrypt_Out, ECC_Parameters_In, ECC_Parameters_Out, ECDH_KeyGen_In, ECDH_KeyGen_Out, ECDH_ZGen_In, ECDH_ZGen_Out, EC_Ephemeral_In, EC_Ephemeral_Out, EncryptDecrypt2_In, EncryptDecrypt2_Out, EncryptDecrypt_In, EncryptDecrypt_Out, EventSequenceComplete_In, EventSequenceComplete_Out, EvictControl_In, FlushContext_In, GetCapability_In, GetCapability_Out, GetCommandAuditDigest_In, GetCommandAuditDigest_Out, GetRandom_In, GetRandom_Out, GetSessionAuditDigest_In, GetSessionAuditDigest_Out, GetTestResult_Out, GetTime_In, GetTime_Out, HashSequenceStart_In, HashSequenceStart_Out, Hash_In, Hash_Out, HierarchyChangeAuth_In, HierarchyControl_In, Import_In, Import_Out, IncrementalSelfTest_In, IncrementalSelfTest_Out, LoadExternal_In, LoadExternal_Out, Load_In, Load_Out, MAC_In, MAC_Out, MAC_Start_In, MAC_Start_Out, MakeCredential_In, MakeCredential_Out, NV_Certify_In, NV_Certify_Out, NV_ChangeAuth_In, NV_DefineSpace_In, NV_Extend_In, NV_GlobalWriteLock_In, NV_Increment_In, NV_ReadLock_In, NV_ReadPublic_In, NV_ReadPublic_Out, NV_Read_In, NV_Read_Out, NV_SetBits_In, NV_UndefineSpaceSpecial_In, NV_UndefineSpace_In, NV_WriteLock_In, NV_Write_In, ObjectChangeAuth_In, ObjectChangeAuth_Out, PCR_Allocate_In, PCR_Allocate_Out, PCR_Event_In, PCR_Event_Out, PCR_Extend_In, PCR_Read_In, PCR_Read_Out, PCR_Reset_In, PCR_SetAuthPolicy_In, PCR_SetAuthValue_In, PP_Commands_In, PolicyAuthValue_In, PolicyAuthorizeNV_In, PolicyAuthorize_In, PolicyCapability_In, PolicyCommandCode_In, PolicyCounterTimer_In, PolicyCpHash_In, PolicyDuplicationSelect_In, PolicyGetDigest_In, PolicyGetDigest_Out, PolicyLocality_In, PolicyNV_In, PolicyNameHash_In, PolicyNvWritten_In, PolicyOR_In, PolicyPCR_In, PolicyParameters_In, PolicyPassword_In, PolicyPhysicalPresence_In, PolicyRestart_In, PolicySecret_In, PolicySecret_Out, PolicySigned_In, PolicySigned_Out, PolicyTemplate_In, PolicyTicket_In, Quote_In, Quote_Out, RSA_Decrypt_In, RSA_Decrypt_Out, RSA_Encrypt_In, RSA_Encrypt_Out, ReadClock_Out, ReadPublic_In, ReadPublic_Out, Rewrap_In, Rewrap_Out, SelfTest_In, SequenceComplete_In, SequenceComplete_Out, SequenceUpdate_In, SetAlgorithmSet_In, SetCommandCodeAuditStatus_In, SetPrimaryPolicy_In, Shutdown_In, Sign_In, Sign_Out, StartAuthSession_In, StartAuthSession_Out, Startup_In, StirRandom_In, TestParms_In, Unseal_In, Unseal_Out, VerifySignature_In, VerifySignature_Out, ZGen_2Phase_In, ZGen_2Phase_Out } from "./records";
+import { ActivateCredential_In, ActivateCredential_Out, CertifyCreation_In, CertifyCreation_Out, CertifyX509_In, CertifyX509_Out, Certify_In, Certify_Out, ChangeEPS_In, ChangePPS_In, ClearControl_In, Clear_In, ClockRateAdjust_In, ClockSet_In, Commit_In, Commit_Out, ContextLoad_In, ContextLoad_Out, ContextSave_In, ContextSave_Out, CreateLoaded_In, CreateLoaded_Out, CreatePrimary_In, CreatePrimary_Out, Create_In, Create_Out, DictionaryAttackLockReset_In, DictionaryAttackParameters_In, Duplicate_In, Duplicate_Out, ECC_Decrypt_In, ECC_Decrypt_Out, ECC_Encrypt_In, ECC_Encrypt_Out, ECC_Parameters_In, ECC_Parameters_Out, ECDH_KeyGen_In, ECDH_KeyGen_Out, ECDH_ZGen_In, ECDH_ZGen_Out, EC_Ephemeral_In, EC_Ephemeral_Out, EncryptDecrypt2_In, EncryptDecrypt2_Out, EncryptDecrypt_In, EncryptDecrypt_Out, EventSequenceComplete_In, EventSequenceComplete_Out, EvictControl_In, FlushContext_In, GetCapability_In, GetCapability_Out, GetCommandAuditDigest_In, GetCommandAuditDigest_Out, GetRandom_In, GetRandom_Out, GetSessionAuditDigest_In, GetSessionAuditDigest_Out, GetTestResult_Out, GetTime_In, GetTime_Out, HashSequenceStart_In, HashSequenceStart_Out, Hash_In, Hash_Out, HierarchyChangeAuth_In, HierarchyControl_In, Import_In, Import_Out, IncrementalSelfTest_In, IncrementalSelfTest_Out, LoadExternal_In, LoadExternal_Out, Load_In, Load_Out, MAC_In, MAC_Out, MAC_Start_In, MAC_Start_Out, MakeCredential_In, MakeCredential_Out, NV_Certify_In, NV_Certify_Out, NV_ChangeAuth_In, NV_DefineSpace_In, NV_Extend_In, NV_GlobalWriteLock_In, NV_Increment_In, NV_ReadLock_In, NV_ReadPublic_In, NV_ReadPublic_Out, NV_Read_In, NV_Read_Out, NV_SetBits_In, NV_UndefineSpaceSpecial_In, NV_UndefineSpace_In, NV_WriteLock_In, NV_Write_In, ObjectChangeAuth_In, ObjectChangeAuth_Out, PCR_Allocate_In, PCR_Allocate_Out, PCR_Event_In, PCR_Event_Out, PCR_Extend_In, PCR_Read_In, PCR_Read_Out, PCR_Reset_In, PCR_SetAuthPolicy_In, PCR_SetAuthValue_In, PP_Commands_In, PolicyAuthValue_In, PolicyAuthorizeNV_In, PolicyAuthorize_In, PolicyCapability_In, PolicyCommandCode_In, PolicyCounterTimer_In, PolicyCpHash_In, PolicyDuplicationSelect_In, PolicyGetDigest_In, PolicyGetDigest_Out, PolicyLocality_In, PolicyNV_In, PolicyNameHash_In, PolicyNvWritten_In, PolicyOR_In, PolicyPCR_In, PolicyParameters_In, PolicyPassword_In, PolicyPhysicalPresence_In, PolicyRestart_In, PolicySecret_In, PolicySecret_Out, PolicySigned_In, PolicySigned_Out, PolicyTemplate_In, PolicyTicket_In, Quote_In, Quote_Out, RSA_Decrypt_In, RSA_Decrypt_Out, RSA_Encrypt_In, RSA_Encrypt_Out, ReadClock_Out, ReadPublic_In, ReadPublic_Out, Rewrap_In, Rewrap_Out, SelfTest_In, SequenceComplete_In, SequenceComplete_Out, SequenceUpdate_In, SetAlgorithmSet_In, SetCommandCodeAuditStatus_In, SetPrimaryPolicy_In, Shutdown_In, Sign_In, Sign_Out, StartAuthSession_In, StartAuthSession_Out, Startup_In, StirRandom_In, TestParms_In, Unseal_In, Unseal_Out, VerifySignature_In, VerifySignature_Out, ZGen_2Phase_In, ZGen_2Phase_Out } from "./records";
 import { NV_ChangeAuth, NV_DefineSpace, NV_Extend, NV_GlobalWriteLock, NV_Increment, NV_Read, NV_ReadLock, NV_ReadPublic, NV_SetBits, NV_UndefineSpace, NV_UndefineSpaceSpecial, NV_Write, NV_WriteLock } from "../commands/nv";
 import { ContextLoad, ContextSave, EvictControl, FlushContext } from "../commands/context";
 import { ChangeEPS, ChangePPS, Clear, ClearControl, HierarchyChangeAuth, HierarchyControl, SetPrimaryPolicy } from "../commands/hierarchy";
@@ -29,9 +29,10 @@ import { PolicyRestart, StartAuthSession } from "../commands/session";
 import { GetCapability, TestParms } from "../commands/capability";
 import { Hash } from "../commands/symmetric";
 import { Commit, EC_Ephemeral } from "../commands/ephemeral";
+import { CertifyX509 } from "../commands/certify-x509";
 import { PolicyCapability } from "../commands/policy-capability";
 
-export const COMMAND_COUNT: u32 = 113;
+export const COMMAND_COUNT: u32 = 114;
 export const COMMAND_FIRST: u32 = 0x11f;
 export const COMMAND_LAST: u32 = 0x19c;
 export const COMMAND_IN_SIZE: u32 = 2768;
@@ -40,9 +41,9 @@ export const COMMAND_IN: usize = memory.data(COMMAND_IN_SIZE, 16);
 export const COMMAND_OUT: usize = memory.data(COMMAND_OUT_SIZE, 16);
 
 /** Index of the command with code COMMAND_FIRST + i; 0xff where there is none. */
-export const COMMAND_INDEX_BY_CODE: usize = memory.data<u8>([0, 1, 2, 3, 255, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 255, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 255, 56, 57, 58, 59, 255, 60, 61, 62, 63, 64, 65, 255, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75, 76, 77, 78, 79, 255, 80, 81, 82, 255, 83, 84, 85, 86, 87, 88, 89, 90, 91, 92, 93, 94, 95, 96, 97, 98, 99, 100, 101, 102, 103, 104, 105, 106, 107, 108, 255, 255, 255, 255, 255, 109, 110, 111, 112]);
+export const COMMAND_INDEX_BY_CODE: usize = memory.data<u8>([0, 1, 2, 3, 255, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 255, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 255, 56, 57, 58, 59, 255, 60, 61, 62, 63, 64, 65, 255, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75, 76, 77, 78, 79, 255, 80, 81, 82, 255, 83, 84, 85, 86, 87, 88, 89, 90, 91, 92, 93, 94, 95, 96, 97, 98, 99, 100, 101, 102, 103, 104, 105, 106, 107, 108, 255, 255, 255, 109, 255, 110, 111, 112, 113]);
 /** Attributes of the command with that index (command-attributes.ts tells the bits). */
-export const COMMAND_ATTRIBUTES: usize = memory.data<u64>([0x8060440011f, 0x80104400120, 0x80102c00121, 0x80104400122, 0x80102c00124, 0x80102c00125, 0x80102c00126, 0x80102400127, 0x80102400128, 0xa0102400129, 0xa010240012a, 0x8010240012b, 0xa010240012c, 0x18010240012d, 0xa010240012e, 0x80102000130, 0xe0112000131, 0x80102400132, 0x60504400133, 0x104400134, 0x104400135, 0x20104400136, 0x20104400137, 0x104400138, 0x102400139, 0x10240013a, 0x2020240013b, 0x2010240013c, 0x10240013d, 0x6010300013e, 0x10240013f, 0x80102400140, 0x400142, 0x400143, 0x10000400144, 0x400145, 0x20000400146, 0x60604000147, 0x60604000148, 0x20106000149, 0x6010400014a, 0x6030400014b, 0x6050400014c, 0x6050600014d, 0x4010400014e, 0x10440014f, 0x60204000150, 0x60104000151, 0x60104000152, 0x60102000153, 0x60102000154, 0x60102000155, 0x60102000156, 0x60112000157, 0x60102000158, 0x60102000159, 0x2011200015b, 0x2010200015c, 0x2010200015d, 0x4010200015e, 0x60004000160, 0x10010000161, 0x10002000162, 0x40002000163, 0x40102000164, 0x10000000165, 0x60010000167, 0x60002000168, 0x40002000169, 0x2000200016a, 0x200016b, 0x200016c, 0x2000200016d, 0x2000200016e, 0x200016f, 0x20002000170, 0x2000171, 0x20002000172, 0x40002000173, 0x60002000174, 0x60014000176, 0x20002000177, 0x178, 0x17a, 0x4000000017b, 0x4000000017c, 0x6000000017d, 0x17e, 0x2000200017f, 0x2000180, 0x181, 0x102400182, 0x20102000183, 0x60506000184, 0x20505400185, 0x20010000186, 0x2000187, 0x20002000188, 0x40002000189, 0x18a, 0x6010200018b, 0x200018c, 0x6010200018d, 0x4000000018e, 0x200018f, 0x20002000190, 0xe0112000191, 0x106000192, 0x60102000193, 0x60002000199, 0x6010200019a, 0x2000200019b, 0x2000200019c]);
+export const COMMAND_ATTRIBUTES: usize = memory.data<u64>([0x8060440011f, 0x80104400120, 0x80102c00121, 0x80104400122, 0x80102c00124, 0x80102c00125, 0x80102c00126, 0x80102400127, 0x80102400128, 0xa0102400129, 0xa010240012a, 0x8010240012b, 0xa010240012c, 0x18010240012d, 0xa010240012e, 0x80102000130, 0xe0112000131, 0x80102400132, 0x60504400133, 0x104400134, 0x104400135, 0x20104400136, 0x20104400137, 0x104400138, 0x102400139, 0x10240013a, 0x2020240013b, 0x2010240013c, 0x10240013d, 0x6010300013e, 0x10240013f, 0x80102400140, 0x400142, 0x400143, 0x10000400144, 0x400145, 0x20000400146, 0x60604000147, 0x60604000148, 0x20106000149, 0x6010400014a, 0x6030400014b, 0x6050400014c, 0x6050600014d, 0x4010400014e, 0x10440014f, 0x60204000150, 0x60104000151, 0x60104000152, 0x60102000153, 0x60102000154, 0x60102000155, 0x60102000156, 0x60112000157, 0x60102000158, 0x60102000159, 0x2011200015b, 0x2010200015c, 0x2010200015d, 0x4010200015e, 0x60004000160, 0x10010000161, 0x10002000162, 0x40002000163, 0x40102000164, 0x10000000165, 0x60010000167, 0x60002000168, 0x40002000169, 0x2000200016a, 0x200016b, 0x200016c, 0x2000200016d, 0x2000200016e, 0x200016f, 0x20002000170, 0x2000171, 0x20002000172, 0x40002000173, 0x60002000174, 0x60014000176, 0x20002000177, 0x178, 0x17a, 0x4000000017b, 0x4000000017c, 0x6000000017d, 0x17e, 0x2000200017f, 0x2000180, 0x181, 0x102400182, 0x20102000183, 0x60506000184, 0x20505400185, 0x20010000186, 0x2000187, 0x20002000188, 0x40002000189, 0x18a, 0x6010200018b, 0x200018c, 0x6010200018d, 0x4000000018e, 0x200018f, 0x20002000190, 0xe0112000191, 0x106000192, 0x60102000193, 0x60604000197, 0x60002000199, 0x6010200019a, 0x2000200019b, 0x2000200019c]);
 
 /** Unmarshals the handle area of a command. */
 export function unmarshalHandles(index: u32): u32 {
@@ -563,22 +564,29 @@ export function unmarshalHandles(index: u32): u32 {
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 109: { // ECC_Encrypt
+    case 109: { // CertifyX509
+      rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
+      if (rc) return rc + TPM_RC_H + TPM_RC_1;
+      rc = unmarshal_TPMI_DH_OBJECT(addHandle(), true);
+      if (rc) return rc + TPM_RC_H + TPM_RC_2;
+      return 0;
+    }
+    case 110: { // ECC_Encrypt
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 110: { // ECC_Decrypt
+    case 111: { // ECC_Decrypt
       rc = unmarshal_TPMI_DH_OBJECT(addHandle(), false);
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 111: { // PolicyCapability
+    case 112: { // PolicyCapability
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
     }
-    case 112: { // PolicyParameters
+    case 113: { // PolicyParameters
       rc = unmarshal_TPMI_SH_POLICY(addHandle());
       if (rc) return rc + TPM_RC_H + TPM_RC_1;
       return 0;
@@ -1391,7 +1399,18 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_4;
       break;
     }
-    case 109: { // ECC_Encrypt
+    case 109: { // CertifyX509
+      store<u32>(COMMAND_IN, handleAt(0));
+      store<u32>(COMMAND_IN + 4, handleAt(1));
+      rc = unmarshalTPM2B(COMMAND_IN + 8, SIZEOF_TPMT_HA);
+      if (rc) return rc + TPM_RC_P + TPM_RC_1;
+      rc = unmarshal_TPMT_SIG_SCHEME(COMMAND_IN + 76, true);
+      if (rc) return rc + TPM_RC_P + TPM_RC_2;
+      rc = unmarshalTPM2B(COMMAND_IN + 82, MAX_DIGEST_BUFFER);
+      if (rc) return rc + TPM_RC_P + TPM_RC_3;
+      break;
+    }
+    case 110: { // ECC_Encrypt
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_BUFFER);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -1399,7 +1418,7 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_2;
       break;
     }
-    case 110: { // ECC_Decrypt
+    case 111: { // ECC_Decrypt
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshal_TPM2B_ECC_POINT(COMMAND_IN + 4);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -1411,7 +1430,7 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_4;
       break;
     }
-    case 111: { // PolicyCapability
+    case 112: { // PolicyCapability
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -1425,7 +1444,7 @@ export function unmarshalParameters(index: u32): u32 {
       if (rc) return rc + TPM_RC_P + TPM_RC_5;
       break;
     }
-    case 112: { // PolicyParameters
+    case 113: { // PolicyParameters
       store<u32>(COMMAND_IN, handleAt(0));
       rc = unmarshalTPM2B(COMMAND_IN + 4, MAX_DIGEST_SIZE);
       if (rc) return rc + TPM_RC_P + TPM_RC_1;
@@ -1765,16 +1784,19 @@ export function runCommand(index: u32): u32 {
     case 108: { // EncryptDecrypt2
       return EncryptDecrypt2(changetype<EncryptDecrypt2_In>(COMMAND_IN), changetype<EncryptDecrypt2_Out>(COMMAND_OUT));
     }
-    case 109: { // ECC_Encrypt
+    case 109: { // CertifyX509
+      return CertifyX509(changetype<CertifyX509_In>(COMMAND_IN), changetype<CertifyX509_Out>(COMMAND_OUT));
+    }
+    case 110: { // ECC_Encrypt
       return ECC_Encrypt(changetype<ECC_Encrypt_In>(COMMAND_IN), changetype<ECC_Encrypt_Out>(COMMAND_OUT));
     }
-    case 110: { // ECC_Decrypt
+    case 111: { // ECC_Decrypt
       return ECC_Decrypt(changetype<ECC_Decrypt_In>(COMMAND_IN), changetype<ECC_Decrypt_Out>(COMMAND_OUT));
     }
-    case 111: { // PolicyCapability
+    case 112: { // PolicyCapability
       return PolicyCapability(changetype<PolicyCapability_In>(COMMAND_IN));
     }
-    case 112: { // PolicyParameters
+    case 113: { // PolicyParameters
       return PolicyParameters(changetype<PolicyParameters_In>(COMMAND_IN));
     }
   }
@@ -2047,13 +2069,19 @@ export function marshalResponse(index: u32): void {
       marshalTPM2B(COMMAND_OUT + 1026);
       return;
     }
-    case 109: { // ECC_Encrypt
+    case 109: { // CertifyX509
+      marshalTPM2B(COMMAND_OUT);
+      marshalTPM2B(COMMAND_OUT + 1026);
+      marshal_TPMT_SIGNATURE(COMMAND_OUT + 1092);
+      return;
+    }
+    case 110: { // ECC_Encrypt
       marshal_TPM2B_ECC_POINT(COMMAND_OUT);
       marshalTPM2B(COMMAND_OUT + 166);
       marshalTPM2B(COMMAND_OUT + 1192);
       return;
     }
-    case 110: { // ECC_Decrypt
+    case 111: { // ECC_Decrypt
       marshalTPM2B(COMMAND_OUT);
       return;
     }

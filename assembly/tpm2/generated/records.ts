@@ -3349,6 +3349,58 @@ export class EncryptDecrypt2_Out {
   }
 }
 
+export const SIZEOF_CertifyX509_In_RECORD: u32 = 1108;
+
+@unmanaged
+export class CertifyX509_In {
+  @inline
+  get objectHandle(): u32 {
+    return load<u32>(changetype<usize>(this));
+  }
+  @inline
+  set objectHandle(value: u32) {
+    store<u32>(changetype<usize>(this), <u32>value);
+  }
+  @inline
+  get signHandle(): u32 {
+    return load<u32>(changetype<usize>(this), 4);
+  }
+  @inline
+  set signHandle(value: u32) {
+    store<u32>(changetype<usize>(this), <u32>value, 4);
+  }
+  @inline
+  get reserved(): TPM2B {
+    return changetype<TPM2B>(changetype<usize>(this) + 8);
+  }
+  @inline
+  get inScheme(): TPMT_SIG_SCHEME {
+    return changetype<TPMT_SIG_SCHEME>(changetype<usize>(this) + 76);
+  }
+  @inline
+  get partialCertificate(): TPM2B {
+    return changetype<TPM2B>(changetype<usize>(this) + 82);
+  }
+}
+
+export const SIZEOF_CertifyX509_Out_RECORD: u32 = 1610;
+
+@unmanaged
+export class CertifyX509_Out {
+  @inline
+  get addedToCertificate(): TPM2B {
+    return changetype<TPM2B>(changetype<usize>(this));
+  }
+  @inline
+  get tbsDigest(): TPM2B {
+    return changetype<TPM2B>(changetype<usize>(this) + 1026);
+  }
+  @inline
+  get signature(): TPMT_SIGNATURE {
+    return changetype<TPMT_SIGNATURE>(changetype<usize>(this) + 1092);
+  }
+}
+
 export const SIZEOF_ECC_Encrypt_In_RECORD: u32 = 1036;
 
 @unmanaged
