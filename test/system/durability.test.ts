@@ -1,0 +1,164 @@
+// What the TPM acknowledged is there after kill -9, after a full disk, after an orderly end; a damaged state is left alone.
+import { Buffer } from "node:buffer";
+import { readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { type Emulator, emulatorWords, launchEmulator, startEmulator, temporaryFolder } from "../support/emulator.ts";
+import { type Program, start, until } from "../support/process.ts";
+import { Seeded } from "../support/seeded.ts";
+import {
+  nvData,
+  nvDefineSpace,
+  nvRead,
+  nvUndefineSpace,
+  nvWrite,
+  parseResponse,
+  TPM,
+  TpmClient,
+} from "../support/tpm-client.ts";
+
+/** How often the server is killed: raise it to look for rare moments. */
+const KILLS = Number(process.env.WTPM_TEST_KILLS ?? 20);
+const INDICES = [0x0180_0100, 0x0180_0101, 0x0180_0102, 0x0180_0103];
+const SIZE = 64;
+const PERMANENT = "tpm2-00.permall";
+
+let stateDir: string;
+let emulator: Emulator | undefined;
+let program: Program | undefined;
+
+beforeEach(() => {
+  stateDir = temporaryFolder();
+});
+afterEach(async () => {
+  await emulator?.dispose();
+  await program?.kill();
+  rmSync(stateDir, { recursive: true, force: true });
+});
+
+const codeOf = (response: Uint8Array): number => parseResponse(response).code;
+
+/** An index as the client knows it: not there, defined and never written, or its data in hexadecimal. */
+type Content = "absent" | "unwritten" | string;
+
+async function contentOf(client: TpmClient, index: number): Promise<Content> {
+  const response = await client.execute(nvRead(index, SIZE));
+  const code = codeOf(response);
+  if (code === TPM.RC_SUCCESS) return nvData(response).toString("hex");
+  if (code === TPM.RC_NV_UNINITIALIZED) return "unwritten";
+  expect(code, "TPM_RC_HANDLE of the first handle").toBe(0x18b);
+  return "absent";
+}
+
+/** The next step of an index's life: the command and what the index holds once it is acknowledged. */
+function nextStep(before: Content, index: number, random: Seeded): { command: Buffer; after: Content } {
+  if (before === "absent") return { command: nvDefineSpace(index, SIZE), after: "unwritten" };
+  if (before !== "unwritten" && random.below(4) === 0) return { command: nvUndefineSpace(index), after: "absent" };
+  const data = random.bytes(SIZE);
+  return { command: nvWrite(index, data), after: Buffer.from(data).toString("hex") };
+}
+
+test(`${KILLS} kills lose nothing acknowledged of four indices that are defined, written and undefined`, async () => {
+  const random = new Seeded("durability");
+  const ledger = new Map<number, Content>(INDICES.map((index) => [index, "absent"]));
+  let acknowledged = 0;
+  for (let kill = 0; kill < KILLS; kill++) {
+    emulator = await startEmulator({ stateDir });
+    const client = await TpmClient.connect(emulator.dataSocket);
+    const timer = setTimeout(() => void emulator?.process.kill(), 3 + random.below(60));
+    let [index, after] = [INDICES[0]!, ledger.get(INDICES[0]!)!];
+    for (;;) {
+      index = random.pick(INDICES);
+      const step = nextStep(ledger.get(index)!, index, random);
+      after = step.after;
+      const response = await client.execute(step.command).catch(() => undefined);
+      if (!response) break; // The connection broke: the server is dead.
+      expect(codeOf(response)).toBe(TPM.RC_SUCCESS);
+      ledger.set(index, after);
+      acknowledged++;
+    }
+    clearTimeout(timer);
+    client.close();
+    await emulator.dispose();
+
+    emulator = await startEmulator({ stateDir });
+    const reader = await TpmClient.connect(emulator.dataSocket);
+    for (const [known, content] of ledger) {
+      const stored = await contentOf(reader, known);
+      const possible = known === index ? [content, after] : [content];
+      expect(possible, `index ${known.toString(16)} after kill ${kill}`).toContain(stored);
+      ledger.set(known, stored);
+    }
+    reader.close();
+    await emulator.dispose();
+  }
+  expect(acknowledged).toBeGreaterThan(KILLS);
+});
+
+test("a write that the disk does not take is not acknowledged, and the TPM is in failure mode until it starts again", async () => {
+  const [word, ...words] = emulatorWords();
+  const data = path.join(stateDir, "data");
+  const options = ["--tpm2", "--tpmstate", `dir=${stateDir}`, "--server", `type=unixio,path=${data}`];
+  // No file may grow beyond 4 KiB: two indices of 1 KiB fit into the state, a third does not.
+  const limited = ["-c", 'trap "" XFSZ; ulimit -f 8; exec "$@"', "sh", word!, ...words, "socket", ...options];
+  program = start("sh", [...limited, "--flags", "not-need-init,startup-clear"]);
+  const client = await until("the server", () => TpmClient.connect(data).catch(() => undefined));
+  const written: number[] = [];
+  for (const index of INDICES) {
+    const defined = codeOf(await client.execute(nvDefineSpace(index, 1024)));
+    const code = codeOf(await client.execute(nvWrite(index, Buffer.alloc(1024, index & 0xff))));
+    if (defined === TPM.RC_SUCCESS && code === TPM.RC_SUCCESS) written.push(index);
+    else expect(code).toBe(TPM.RC_FAILURE);
+  }
+  expect(written).toEqual(INDICES.slice(0, written.length));
+  expect([1, 2]).toContain(written.length);
+  expect(codeOf(await client.execute(nvRead(written[0]!, SIZE)))).toBe(TPM.RC_FAILURE);
+  client.close();
+  await program.kill();
+
+  emulator = await startEmulator({ stateDir });
+  const reader = await TpmClient.connect(emulator.dataSocket);
+  for (const index of written)
+    expect(nvData(await reader.execute(nvRead(index, 1024)))).toEqual(Buffer.alloc(1024, index & 0xff));
+  expect(codeOf(await reader.execute(nvRead(INDICES[3]!, 1024)))).not.toBe(TPM.RC_SUCCESS);
+  reader.close();
+});
+
+test("a state that is cut off or damaged ends the start with a sentence, and stays as it is", async () => {
+  emulator = await startEmulator({ stateDir });
+  expect((await emulator.terminate()).status).toBe(0);
+  const file = path.join(stateDir, PERMANENT);
+  const good = readFileSync(file);
+
+  const sizes = [1, 9, 10, 16, 17, good.length >> 1, good.length - 1];
+  const cut = sizes.map((size) => ({ what: `cut to ${size} bytes`, bytes: good.subarray(0, size) }));
+  // Least version of a reader, header size, length, tag and length of the first entry, version and magic of libtpms' state.
+  const flipped = [1, 3, 9, 11, 15, 16, 17, 19].map((at) => {
+    const bytes = Buffer.from(good);
+    bytes[at]! ^= 0x80;
+    return { what: `byte ${at} flipped`, bytes };
+  });
+  const longer = { what: "bytes behind the end", bytes: Buffer.concat([good, Buffer.alloc(5)]) };
+  for (const { what, bytes } of [...cut, ...flipped, longer]) {
+    writeFileSync(file, bytes);
+    program = launchEmulator(["--tpm2", "--tpmstate", `dir=${stateDir}`, "--flags", "not-need-init,startup-clear"]);
+    const { status, stderr } = await program.ended();
+    expect(status, what).toBe(1);
+    expect(stderr, what).toMatch(/state (is damaged|needs a reader of)/);
+    expect(stderr.trim().split("\n"), what).toHaveLength(1);
+    expect(readFileSync(file).equals(bytes), what).toBe(true);
+  }
+  writeFileSync(file, good);
+  await (await startEmulator({ stateDir })).dispose();
+});
+
+test("an empty state file, as a power failure leaves it without fsync, is damage and not a new TPM", async () => {
+  emulator = await startEmulator({ stateDir });
+  await emulator.terminate();
+  truncateSync(path.join(stateDir, PERMANENT));
+  program = launchEmulator(["--tpm2", "--tpmstate", `dir=${stateDir}`, "--flags", "not-need-init"]);
+  const { status, stderr } = await program.ended();
+  expect(status).toBe(1);
+  expect(stderr).toContain(PERMANENT);
+  expect(readFileSync(path.join(stateDir, PERMANENT))).toHaveLength(0);
+});
