@@ -1,4 +1,5 @@
 // `wtpm` as a program on another runtime, with real clients. This part runs in the runtime that starts the others.
+import { Buffer } from "node:buffer";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";

@@ -1,6 +1,7 @@
 // The package in the process of the runtime that runs this: RUNTIME engine.mjs
 //
 // One check prints a digest of all responses that a TPM with fixed random numbers gave: the same on every runtime and build.
+import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

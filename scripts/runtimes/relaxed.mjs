@@ -1,61 +1,19 @@
 // What a runtime's relaxed multiply-add does, found out without any of the project's modules.
+import { Buffer } from "node:buffer";
 
-/** f64x2.relaxed_madd of the arguments' first lanes: (module (func (export "m") (param f64 f64 f64) (result f64) …)). */
-// prettier-ignore
-const MODULE = Uint8Array.of(
-  0,
-  0x61,
-  0x73,
-  0x6d,
-  1,
-  0,
-  0,
-  0,
-  1,
-  8,
-  1,
-  0x60,
-  3,
-  0x7c,
-  0x7c,
-  0x7c,
-  1,
-  0x7c, // type 0: (f64, f64, f64) -> f64
-  3,
-  2,
-  1,
-  0, // function 0: type 0
-  7,
-  5,
-  1,
-  1,
-  0x6d,
-  0,
-  0, // export "m"
-  10,
-  22,
-  1,
-  20,
-  0, // code: no locals
-  0x20,
-  0,
-  0xfd,
-  0x14,
-  0x20,
-  1,
-  0xfd,
-  0x14,
-  0x20,
-  2,
-  0xfd,
-  0x14, // three times local.get, f64x2.splat
-  0xfd,
-  0x87,
-  0x02, // f64x2.relaxed_madd
-  0xfd,
-  0x21,
-  0,
-  0x0b, // f64x2.extract_lane 0
+/** (module (func (export "m") (param f64 f64 f64) (result f64) …)): the first lane of f64x2.relaxed_madd of the arguments. */
+const MODULE = Buffer.from(
+  [
+    "0061736d01000000", // magic number, version
+    "0108016003" + "7c7c7c" + "017c", // type 0: (f64, f64, f64) -> f64
+    "03020100", // function 0 is of type 0
+    "070501016d0000", // it is exported as "m"
+    "0a16011400", // its code, without locals:
+    "2000fd14" + "2001fd14" + "2002fd14", // local.get, f64x2.splat for each argument
+    "fd8702", // f64x2.relaxed_madd
+    "fd21000b", // f64x2.extract_lane 0
+  ].join(""),
+  "hex",
 );
 
 /** So often that every tier of a compiler has its turn. */
