@@ -166,10 +166,17 @@ export class Guest {
     return answer.return;
   }
 
-  /** Resets the machine and waits for its shell. */
+  /** Resets the machine, of which its kernel knows nothing, and waits for its shell. */
   async reset(): Promise<void> {
     const from = this.#ports.shell.text.length;
     await this.monitor("system_reset");
+    await this.#ready(from);
+  }
+
+  /** Has the guest's kernel shut its devices down and reboot, and waits for its shell. */
+  async reboot(): Promise<void> {
+    const from = this.#ports.shell.text.length;
+    this.#ports.shell.send("reboot -f");
     await this.#ready(from);
   }
 

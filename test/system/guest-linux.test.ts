@@ -1,4 +1,5 @@
 // Real machines: SeaBIOS with the TIS and OVMF with the CRB, and Debian's kernel on each.
+import { createHash } from "node:crypto";
 import { rmSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Emulator, startEmulator, temporaryFolder } from "../support/emulator.ts";
@@ -7,8 +8,7 @@ import { BOOT_LIMIT_MS, Guest } from "../support/guest.ts";
 import { getRandom, nvData, nvDefineSpace, nvRead, nvWrite, pcrExtend, TPM } from "../support/tpm-client.ts";
 
 const FIRMWARE_PCRS = [0, 1, 2, 3, 4, 5, 6, 7];
-const INDEX = 0x0180_0011;
-const DATA = Buffer.from("kept over a reboot");
+const DATA = Buffer.from("kept");
 
 const responseCode = (response: Uint8Array): number => Buffer.from(response).readUInt32BE(6);
 
@@ -56,25 +56,51 @@ describe.each([
 
   test("the firmware's event log replays to the PCRs of every active bank", checkEventLog);
 
-  test("IMA extends PCR 10, and the kernel takes random numbers", async () => {
-    const pcr = (await guest.shell("cat /sys/class/tpm/tpm0/pcr-sha256/10")).trim();
-    expect(pcr).toMatch(/^[0-9A-F]{64}$/);
-    expect(pcr).not.toMatch(/^0+$/);
+  const pcr = async (bank: string, number: number) =>
+    Buffer.from((await guest.shell(`cat /sys/class/tpm/tpm0/pcr-${bank}/${number}`)).trim(), "hex");
+
+  test("IMA begins with the hash of the firmware's PCRs, and its list replays to PCR 10", async () => {
+    const read = () => guest.shell("cat /sys/kernel/security/ima/ascii_runtime_measurements");
+    await read(); // The first use of a program is measured itself.
+    const entries = (await read()).trim().split("\n");
+    const [, , , aggregate, name] = entries[0]!.split(" ");
+    expect(name).toBe("boot_aggregate");
+    const [algorithm, digest] = aggregate!.split(":") as [string, string];
+    const hash = createHash(algorithm);
+    for (let number = 0; number <= (algorithm === "sha1" ? 7 : 9); number++) hash.update(await pcr(algorithm, number));
+    expect(hash.digest("hex")).toBe(digest);
+
+    let value = Buffer.alloc(20);
+    for (const entry of entries) {
+      const extended = Buffer.from(entry.split(" ")[1]!, "hex");
+      // A violation is listed as zeros and extended as ones.
+      value = createHash("sha1")
+        .update(value)
+        .update(extended.every((byte) => byte === 0) ? Buffer.alloc(20, 0xff) : extended)
+        .digest();
+    }
+    expect(await pcr("sha1", 10)).toEqual(value);
+  });
+
+  test("the kernel takes random numbers", async () => {
     expect(await guest.shell("cat /sys/class/misc/hw_random/rng_available")).toContain("tpm-rng");
+    expect((await guest.shell("dd if=/dev/hwrng bs=32 count=1 2>/dev/null | base64")).trim()).toHaveLength(44);
     expect(responseCode(await guest.tpm(getRandom(16)))).toBe(0);
   });
 
-  test(
-    "a reboot keeps the NV memory and resets the PCRs",
-    async () => {
-      expect(responseCode(await guest.tpm(nvDefineSpace(INDEX, DATA.length)))).toBe(0);
-      expect(responseCode(await guest.tpm(nvWrite(INDEX, DATA)))).toBe(0);
+  test.each([
+    ["a reboot", "reboot", 0x0180_0011],
+    ["a reset that the kernel knows nothing of", "reset", 0x0180_0012],
+  ] as const)(
+    "%s keeps the NV memory and resets the PCRs",
+    async (_, how, index) => {
+      expect(responseCode(await guest.tpm(nvDefineSpace(index, DATA.length)))).toBe(0);
+      expect(responseCode(await guest.tpm(nvWrite(index, DATA)))).toBe(0);
       expect(responseCode(await guest.tpm(pcrExtend(TPM.ALG_SHA256, 16, Buffer.alloc(32, 1))))).toBe(0);
-      expect(await guest.shell("cat /sys/class/tpm/tpm0/pcr-sha256/16")).not.toMatch(/^0+$/m);
-      await guest.reset();
-      expect((await guest.shell("cat /sys/class/tpm/tpm0/pcr-sha256/16")).trim()).toBe("0".repeat(64));
-      const read = Buffer.from(await guest.tpm(nvRead(INDEX, DATA.length)));
-      expect(nvData(read).toString()).toBe(DATA.toString());
+      expect(await pcr("sha256", 16)).not.toEqual(Buffer.alloc(32));
+      await guest[how]();
+      expect(await pcr("sha256", 16)).toEqual(Buffer.alloc(32));
+      expect(nvData(await guest.tpm(nvRead(index, DATA.length))).toString()).toBe(DATA.toString());
       await checkEventLog();
     },
     2 * BOOT_LIMIT_MS,
