@@ -87,8 +87,11 @@ function elements(bytes: Uint8Array): Buffer[] {
 function signatureBytes(signature: values.TPMT_SIGNATURE): Buffer {
   const value = signature.signature as { signatureR?: Uint8Array; signatureS?: Uint8Array; sig?: Uint8Array };
   if (value.sig) return Buffer.from(value.sig);
-  const integer = (bytes: Uint8Array) =>
-    der(0x02, (bytes[0] as number) & 0x80 ? Uint8Array.of(0) : Buffer.alloc(0), bytes);
+  const integer = (bytes: Uint8Array) => {
+    // As short as can be, with a sign bit of 0.
+    const digits = bytes.subarray(bytes.findIndex((byte) => byte !== 0));
+    return der(0x02, Buffer.alloc((digits[0] as number) >> 7), digits);
+  };
   return der(0x30, integer(value.signatureR as Uint8Array), integer(value.signatureS as Uint8Array));
 }
 

@@ -102,9 +102,9 @@ export class EngineTpm {
     return { permanent: this.#engine.savePermanent(), volatile: this.#engine.saveVolatile() };
   }
 
-  /** Goes on with another instance in the state that this one has now, as a migration of a running machine does. */
-  migrate(): void {
-    this.#resume(this.save());
+  /** Goes on with another instance in the state given, by default that of now, as a migration of a running machine does. */
+  migrate(state: SavedState = this.save()): void {
+    this.#resume(state);
   }
 
   /** Goes on with the volatile state of now and the permanent state as it was stored last, as a suspended machine does. */

@@ -40,7 +40,7 @@ export class Twins implements AsyncDisposable {
   /** Both after TPM2_Startup(CLEAR). Fails if swtpm is not installed. */
   static async start(): Promise<Twins> {
     const tpm = new EngineTpm({ startup: false });
-    const swtpm = await startSwtpm(tpm.save().permanent);
+    const swtpm = await startSwtpm({ permanent: tpm.save().permanent });
     tpm.startup("CLEAR");
     return new Twins(tpm, swtpm);
   }

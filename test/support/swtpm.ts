@@ -2,28 +2,39 @@
 import { Buffer } from "node:buffer";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { encodeContainer } from "../../src/state/container.ts";
+import { CMD } from "../../src/server/protocol.ts";
+import { decodeContainer, encodeContainer } from "../../src/state/container.ts";
+import type { SavedState } from "./engine-tpm.ts";
 
 export interface Swtpm {
   /** Sends one command; commands sent meanwhile wait. */
   transmit(command: Uint8Array): Promise<Uint8Array>;
+  /** What it takes to go on elsewhere. */
+  save(): Promise<SavedState>;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Starts swtpm after TPM2_Startup(CLEAR), manufactured or with the permanent state given. Fails if it is not installed. */
-export async function startSwtpm(permanent?: Uint8Array): Promise<Swtpm> {
+/**
+ * Starts swtpm after TPM2_Startup(CLEAR), manufactured or with the permanent state given; with the volatile state given as
+ * well it goes on where that was saved. Fails if it is not installed.
+ */
+export async function startSwtpm({ permanent, volatile }: Partial<SavedState> = {}): Promise<Swtpm> {
   const folder = mkdtempSync(path.join(tmpdir(), "swtpm-"));
-  if (permanent) writeFileSync(path.join(folder, "tpm2-00.permall"), encodeContainer(permanent));
+  const permanentFile = path.join(folder, "tpm2-00.permall");
+  const volatileFile = path.join(folder, "tpm2-00.volatilestate");
+  if (permanent) writeFileSync(permanentFile, encodeContainer(permanent));
+  if (volatile) writeFileSync(volatileFile, encodeContainer(volatile));
   const socketPath = path.join(folder, "data");
+  const controlPath = path.join(folder, "control");
   const args = ["socket", "--tpm2", "--tpmstate", `dir=${folder}`, "--server", `type=unixio,path=${socketPath}`];
-  const child = spawn("swtpm", [...args, "--flags", "not-need-init,startup-clear"], {
-    stdio: ["ignore", "ignore", "pipe"],
-  });
+  args.push("--ctrl", `type=unixio,path=${controlPath}`);
+  args.push("--flags", volatile ? "not-need-init" : "not-need-init,startup-clear");
+  const child = spawn("swtpm", args, { stdio: ["ignore", "ignore", "pipe"] });
   let messages = "";
   child.stderr?.on("data", (chunk: Buffer) => {
     messages += chunk.toString();
@@ -40,6 +51,14 @@ export async function startSwtpm(permanent?: Uint8Array): Promise<Swtpm> {
       const answer = last.then(() => exchange(socket, closed, command));
       last = answer.catch(() => undefined);
       return answer;
+    },
+    async save() {
+      await last;
+      await storeVolatile(controlPath);
+      return {
+        permanent: decodeContainer(readFileSync(permanentFile)),
+        volatile: decodeContainer(readFileSync(volatileFile)),
+      };
     },
     async [Symbol.asyncDispose]() {
       socket.destroy();
@@ -74,4 +93,14 @@ async function exchange(socket: Socket, closed: Promise<unknown[]>, command: Uin
     response = Buffer.concat([response, chunk]);
   }
   return new Uint8Array(response);
+}
+
+async function storeVolatile(controlPath: string): Promise<void> {
+  const control = connect(controlPath);
+  const request = Buffer.alloc(4);
+  request.writeUInt32BE(CMD.STORE_VOLATILE);
+  control.write(request);
+  const [answer] = (await once(control, "data")) as [Buffer];
+  control.destroy();
+  if (answer.readUInt32BE() !== 0) throw new Error(`swtpm cannot store its volatile state: ${answer.toString("hex")}`);
 }
