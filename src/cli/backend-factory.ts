@@ -7,4 +7,6 @@ export type BackendFactory = (options: {
   readonly store: StateStore;
   /** libtpms' JSON profile: the TPM has to be made with it, and cannot exist already. */
   readonly profile?: string;
+  /** Where to say why the TPM went into failure mode. */
+  readonly warn?: (sentence: string) => void;
 }) => Promise<Backend>;

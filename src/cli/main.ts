@@ -1,9 +1,13 @@
 // The `wtpm` command. `socket` is dispatched at once, because programs wait for its socket; the rest is for people.
 import type { BackendFactory } from "./backend-factory.ts";
 
-const createBackend: BackendFactory = async ({ store, profile }) => {
+const createBackend: BackendFactory = async ({ store, profile, warn }) => {
   const { createEngineBackend } = await import("../engine/engine-backend.ts");
-  return createEngineBackend({ store, ...(profile === undefined ? {} : { profile, profileMustApply: true }) });
+  return createEngineBackend({
+    store,
+    ...(warn && { warn }),
+    ...(profile === undefined ? {} : { profile, profileMustApply: true }),
+  });
 };
 
 /** Runs a command line, without the program's name, and gives the exit status. */

@@ -115,7 +115,8 @@ async function serve(options: SocketOptions, log: Log, createBackend: BackendFac
   const { pid, powerOn, startup, profile, ...service } = options.rest();
   const store = storeOf(options, log);
   // The engine is made while the sockets are bound; a failure is reported below.
-  const backend = createBackend({ store, ...(profile === undefined ? {} : { profile }) });
+  const warn = (sentence: string) => log.line(sentence);
+  const backend = createBackend({ store, warn, ...(profile === undefined ? {} : { profile }) });
   backend.catch(() => {});
   const server = new TpmServer({
     transport: nodeTransport,

@@ -24,7 +24,7 @@ export async function startCommand(options: StartOptions, createBackend: Backend
   const data = socketPath(path.join(options.state, "tpm.sock"));
   const control = `${data}.ctrl`;
   const store = new DirStore(options.state, { warn });
-  const backend = createBackend({ store });
+  const backend = createBackend({ store, warn });
   backend.catch(() => {});
   const server = new TpmServer({
     transport: nodeTransport,

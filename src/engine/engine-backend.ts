@@ -14,6 +14,8 @@ import { stateErrorText } from "./state-error.ts";
 export interface EngineBackendOptions {
   /** Where the state is kept. */
   readonly store: StateStore;
+  /** Told, in a sentence, why the TPM went into failure mode: what a response cannot say. */
+  readonly warn?: (sentence: string) => void;
   /** libtpms' JSON profile for a TPM that has no state yet; the null profile without one. */
   readonly profile?: string;
   /** With `profile`: the first power-on fails if the TPM has a state already, as swtpm's does. */
@@ -197,7 +199,7 @@ class EngineBackend implements Backend {
         ? new BackendError("tpm", `the profile is not one this TPM can be made with (0x${rc.toString(16)})`, {
             tpmCode: TPM_FAIL,
           })
-        : new BackendError("bad-state", stateErrorText("permanent", rc, permanent), { tpmCode: TPM_RC_FAILURE });
+        : new BackendError("bad-state", this.#stateError("permanent", rc, permanent), { tpmCode: TPM_RC_FAILURE });
     }
     if (!made && this.#options.profile && this.#options.profileMustApply && !this.#started)
       throw new BackendError("tpm", "the profile cannot be applied to a TPM that exists already", {
@@ -207,7 +209,9 @@ class EngineBackend implements Backend {
     if (volatile?.length) {
       const result = engine.loadVolatile(volatile);
       if (result !== 0) {
-        throw new BackendError("bad-state", stateErrorText("volatile", result, volatile), { tpmCode: TPM_RC_FAILURE });
+        throw new BackendError("bad-state", this.#stateError("volatile", result, volatile), {
+          tpmCode: TPM_RC_FAILURE,
+        });
       }
     }
     const change: { permanent?: Uint8Array; volatile?: Uint8Array | undefined } = {};
@@ -252,17 +256,25 @@ class EngineBackend implements Backend {
     if ((engine.changes & CHANGED_PERMANENT) === 0) return response;
     return attempt<Uint8Array>(
       () => chain(this.#keeper.save({ permanent: engine.savePermanent() }), () => response),
-      () => {
+      (error) => {
         // Part 1, 37.7.3: a write to NV that was begun has to succeed.
-        engine.enterFailureMode();
-        return FAILURE_RESPONSE.slice();
+        return this.#enterFailureMode(engine, `the state could not be stored: ${(error as Error).message}`);
       },
     );
   }
 
   #fail(engine: Engine, error: unknown): Uint8Array {
     if (!(error instanceof EngineTrap)) throw error;
+    return this.#enterFailureMode(engine, error.message);
+  }
+
+  #stateError(type: "permanent" | "volatile", rc: number, blob: Uint8Array): string {
+    return `${this.#options.store.name}: ${stateErrorText(type, rc, blob)}`;
+  }
+
+  #enterFailureMode(engine: Engine, reason: string): Uint8Array {
     engine.enterFailureMode();
+    this.#options.warn?.(`the TPM is in failure mode until it is started again: ${reason}`);
     return FAILURE_RESPONSE.slice();
   }
 

@@ -114,7 +114,9 @@ test("a write that the disk does not take is not acknowledged, and the TPM is in
   expect([1, 2]).toContain(written.length);
   expect(codeOf(await client.execute(nvRead(written[0]!, SIZE)))).toBe(TPM.RC_FAILURE);
   client.close();
-  await program.kill();
+  // The operator is told what a response cannot say.
+  const { stderr } = await program.kill();
+  expect(stderr).toMatch(/failure mode until it is started again: the state could not be stored: .*EFBIG/);
 
   emulator = await startEmulator({ stateDir });
   const reader = await TpmClient.connect(emulator.dataSocket);

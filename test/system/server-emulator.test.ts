@@ -6,6 +6,7 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { BackendError } from "../../src/backend/backend.ts";
+import { listeningSockets } from "../support/emulator.ts";
 import { connectEmulator, type EmulatorBackend } from "../../src/backend/emulator.ts";
 import { nodeTransport } from "../../src/platform/node-transport.ts";
 import { TpmServer } from "../../src/server/tpm-server.ts";
@@ -28,7 +29,8 @@ async function startSwtpm(...args: string[]): Promise<void> {
       stdio: ["ignore", "ignore", "inherit"],
     },
   );
-  await until(() => fs.existsSync(path.join(dir, "ctrl")));
+  // The path is there before the socket listens.
+  await until(() => listeningSockets().has(path.join(dir, "ctrl")));
 }
 
 beforeEach(() => {
