@@ -55,7 +55,10 @@ describe.each([
     const { objectHandle } = await client.command("LoadExternal", {
       parameters: {
         inPrivate: { sensitiveType: "KEYEDHASH", authValue: "", seedValue, sensitive: key },
-        inPublic: { ...inPublic, unique: digest("SHA256", new Uint8Array([...seedValue, ...key])) },
+        inPublic: {
+          ...inPublic,
+          unique: digest("SHA256", new Uint8Array([...seedValue, ...key])),
+        } as inputs.TPMT_PUBLIC,
         hierarchy: "NULL",
       },
     });
