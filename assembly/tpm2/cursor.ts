@@ -232,7 +232,7 @@ export function set2B(target: TPM2B, at: usize, length: u32): void {
   memory.copy(target.buffer, at, length);
 }
 
-/** Sizes and bytes equal; for public values. */
+/** Sizes and bytes equal, in a time that tells nothing of the bytes. */
 export function equal2B(a: TPM2B, b: TPM2B): bool {
   return a.size == b.size && ctEqual(a.buffer, b.buffer, a.size) != 0;
 }

@@ -1,6 +1,5 @@
 // The authorization area of commands and responses (Part 1, 18 and 19): parsing, checking in the reference's order, decrypting and
 // encrypting the first parameter, audit, and the response's sessions.
-import { ctEqual } from "../crypto/ct";
 import {
   checkLockedOut,
   incrementLockout,
@@ -32,6 +31,7 @@ import {
   TPM2B,
   concat2B,
   copy2B,
+  equal2B,
   inputAt,
   inputLeft,
   loadBE16,
@@ -290,12 +290,7 @@ function isSessionBindEntity(handle: u32, session: SESSION): bool {
   if ((session.attributes & SESSION_IS_BOUND) == 0) return false;
   const bind = changetype<TPM2B>(BINARY);
   sessionComputeBoundEntity(handle, bind);
-  return secretEqual(bind, session.u1);
-}
-
-/** Constant time in the bytes; the sizes are not secret. */
-function secretEqual(a: TPM2B, b: TPM2B): bool {
-  return a.size == b.size && ctEqual(a.buffer, b.buffer, a.size) != 0;
+  return equal2B(bind, session.u1);
 }
 
 function checkPassword(i: u32): u32 {
@@ -303,7 +298,7 @@ function checkPassword(i: u32): u32 {
   const auth = changetype<TPM2B>(AUTH);
   removeTrailingZeros(input);
   entityAuthValue(associatedHandleAt(i), auth);
-  const good = secretEqual(input, auth);
+  const good = equal2B(input, auth);
   memory.fill(AUTH, 0, 2 + 64);
   return good ? 0 : incrementLockout(associatedHandleAt(i), sessionHandleAt(i));
 }
@@ -311,7 +306,7 @@ function checkPassword(i: u32): u32 {
 function checkSessionHmac(i: u32): u32 {
   const hmac = changetype<TPM2B>(HMAC);
   computeCommandHmac(i, hmac);
-  return secretEqual(inputAuthAt(i), hmac) ? 0 : incrementLockout(associatedHandleAt(i), sessionHandleAt(i));
+  return equal2B(inputAuthAt(i), hmac) ? 0 : incrementLockout(associatedHandleAt(i), sessionHandleAt(i));
 }
 
 /** sessionKey, and the authValue of the entity unless the session is bound to it. */
