@@ -4,6 +4,7 @@ import { type ControlOptions, controlOptions, type DataOptions, dataOptions, MAX
 import { getopt, type OptionSpec } from "./getopt.ts";
 import { type Environment, listOf, OptionError } from "./option-list.ts";
 import { profileOption } from "./profile-option.ts";
+import { type StateOptions, stateOptions } from "./state-options.ts";
 
 export const SOCKET_OPTIONS: readonly OptionSpec[] = [
   { long: "port", short: "p", value: "PORT", help: "serve commands on this TCP port, one for each connection" },
@@ -70,14 +71,6 @@ export interface LogOptions {
   readonly level: number;
   readonly prefix: string;
   readonly truncate: boolean;
-}
-
-export interface StateOptions {
-  /** What --tpmstate or TPM_PATH say, as a URI; undefined for nowhere. */
-  readonly uri: string | undefined;
-  readonly mode?: number;
-  readonly lock?: boolean;
-  readonly fsync?: boolean;
 }
 
 export interface SocketOptions {
@@ -214,33 +207,6 @@ function logOptions(text: string | undefined): LogOptions | undefined {
     level: list.level || 1,
     prefix: list.prefix ?? "",
     truncate: list.truncate ?? false,
-  };
-}
-
-function stateOptions(text: string | undefined, environment: Environment): StateOptions {
-  if (text === undefined)
-    return { uri: environment.TPM_PATH === undefined ? undefined : `dir://${environment.TPM_PATH}` };
-  const list = listOf("tpmstate", text, {
-    dir: "string",
-    mode: "mode",
-    "backend-uri": "string",
-    lock: "boolean",
-    backup: "boolean",
-    fsync: "boolean",
-  });
-  const uri = list.dir === undefined ? list["backend-uri"] : `dir://${list.dir}`;
-  if (uri === undefined)
-    throw new OptionError("The dir or backend-uri parameters is required for the tpmstate option.");
-  if (list.backup)
-    throw new OptionError(
-      "--tpmstate backup is not supported yet: the state is replaced atomically and synced to disk",
-    );
-  const { mode, lock, fsync } = list;
-  return {
-    uri,
-    ...(mode === undefined ? {} : { mode }),
-    ...(lock === undefined ? {} : { lock }),
-    ...(fsync === undefined ? {} : { fsync }),
   };
 }
 

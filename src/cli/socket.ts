@@ -6,7 +6,7 @@ import { type Log, logBytes } from "../server/log.ts";
 import { TpmServer } from "../server/tpm-server.ts";
 import { listStates } from "../state/dir-store.ts";
 import { MemoryStore } from "../state/memory-store.ts";
-import { NoStore, openStore } from "../state/open-store.ts";
+import { NoStore } from "../state/open-store.ts";
 import type { StateStore } from "../state/store.ts";
 import { changeUser } from "./account.ts";
 import type { BackendFactory } from "./backend-factory.ts";
@@ -17,6 +17,7 @@ import { consoleLog, openLog } from "./log.ts";
 import { OptionError } from "./option-list.ts";
 import { writePidFile } from "./pid-file.ts";
 import { parseSocketOptions, SOCKET_OPTIONS, type SocketOptions } from "./socket-options.ts";
+import { openState } from "./state-options.ts";
 
 /** From this level on commands and responses are written in words too. */
 const LEVEL_DECODED = 5;
@@ -105,9 +106,7 @@ async function infoOf(createBackend: BackendFactory, flags: number): Promise<str
 }
 
 function storeOf(options: SocketOptions, log: Log): StateStore {
-  const { uri, ...rest } = options.state();
-  if (uri === undefined) return new NoStore();
-  return openStore(uri, { family: "2.0", warn: (sentence) => log.line(`Warning: ${sentence}`), ...rest });
+  return openState(options.state(), "2.0", (sentence) => log.line(`Warning: ${sentence}`)) ?? new NoStore();
 }
 
 async function serve(options: SocketOptions, log: Log, createBackend: BackendFactory): Promise<number> {

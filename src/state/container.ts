@@ -5,7 +5,14 @@
 //
 // The file holds the blob in a field DATA. What the control channel hands out holds all of that once more in a field
 // MIGRATION_DATA. Version 1 had no fields: the blob follows the header.
-import { StateError, type StateErrorKind } from "./store.ts";
+//
+// This project adds a field of its own to files, which swtpm passes over: the number of the generation and a checksum.
+//
+//   u64 generation  32 bytes SHA-256 of u8 type, u64 generation, and all other fields
+import { createHash } from "node:crypto";
+import type { StateBlobType } from "../backend/backend.ts";
+import type { StateFormat } from "./format.ts";
+import { BLOB_TYPES, StateError, type StateErrorKind } from "./store.ts";
 
 const HEADER_SIZE = 10;
 const FIELD_HEADER_SIZE = 6;
@@ -20,6 +27,9 @@ const TAG_DATA = 1;
 const TAG_ENCRYPTED_DATA = 2;
 const TAG_MIGRATION_DATA = 4;
 const TAG_ENCRYPTED_MIGRATION_DATA = 5;
+const TAG_GENERATION = 0x5754;
+/** A number of 8 bytes and a SHA-256. */
+const GENERATION_SIZE = 40;
 
 /** Why a container cannot be opened; `result` is the word swtpm's control channel answers. */
 export class ContainerError extends StateError {
@@ -37,19 +47,54 @@ const TPM_KEYNOTFOUND = 0x0d;
 const TPM_BAD_DATASIZE = 0x2b;
 const TPM_BAD_VERSION = 0x2e;
 
-/** The content of a state file for a state blob. */
-export function encodeContainer(blob: Uint8Array): Uint8Array {
-  return withHeader(field(TAG_DATA, blob), 0);
+/** State files as swtpm writes them without a key, with a checksum that swtpm passes over. */
+export const plainFormat: StateFormat = {
+  name: "swtpm",
+
+  encode(type, blob, generation) {
+    return withHeader(withGeneration(type, generation, field(TAG_DATA, blob)), 0);
+  },
+
+  decode(type, file) {
+    const { version, flags, body } = openHeader(file);
+    const generation = version === 1 ? undefined : checkGeneration(type, body);
+    return { blob: innerBlob(version, flags, body), generation };
+  },
+};
+
+/** Fields, with the one of the generation before them. */
+function withGeneration(type: StateBlobType, generation: number, fields: Uint8Array): Uint8Array {
+  const stamp = new Uint8Array(GENERATION_SIZE);
+  new DataView(stamp.buffer).setBigUint64(0, BigInt(generation));
+  stamp.set(checksum(type, stamp.subarray(0, 8), fields), 8);
+  const out = new Uint8Array(FIELD_HEADER_SIZE + GENERATION_SIZE + fields.length);
+  out.set(field(TAG_GENERATION, stamp));
+  out.set(fields, FIELD_HEADER_SIZE + GENERATION_SIZE);
+  return out;
 }
 
 /**
- * The state blob in a state file.
+ * The generation in the fields of a file; undefined when it does not begin with one, as files that swtpm wrote.
  *
- * @throws ContainerError "damaged", "too-new", or "encrypted" (a key is needed to read it).
+ * @throws ContainerError "damaged" when the checksum is another.
  */
-export function decodeContainer(file: Uint8Array): Uint8Array {
-  const { version, flags, body } = openHeader(file);
-  return innerBlob(version, flags, body);
+function checkGeneration(type: StateBlobType, fields: Uint8Array): number | undefined {
+  if (fields.length < FIELD_HEADER_SIZE || ((fields[0]! << 8) | fields[1]!) !== TAG_GENERATION) return undefined;
+  const stamp = findField(fields, TAG_GENERATION);
+  const others = fields.subarray(FIELD_HEADER_SIZE + GENERATION_SIZE);
+  if (stamp?.length !== GENERATION_SIZE || !checksum(type, stamp.subarray(0, 8), others).equals(stamp.subarray(8))) {
+    throw new ContainerError(
+      "damaged",
+      TPM_FAIL,
+      "the state is damaged: its checksum is not the one it was stored with",
+    );
+  }
+  return Number(new DataView(stamp.buffer, stamp.byteOffset).getBigUint64(0));
+}
+
+function checksum(type: StateBlobType, generation: Uint8Array, fields: Uint8Array): Buffer {
+  const hash = createHash("sha256").update(Uint8Array.of(BLOB_TYPES.indexOf(type)));
+  return hash.update(generation).update(fields).digest();
 }
 
 /** What the control channel hands out for a state blob (CMD_GET_STATEBLOB). */

@@ -3,7 +3,8 @@ import nodeFs from "node:fs";
 import path from "node:path";
 import type { StateBlobType, TpmFamily } from "../backend/backend.ts";
 import { type FileLock, lockFile } from "../platform/file-lock.ts";
-import { decodeContainer, encodeContainer } from "./container.ts";
+import { plainFormat } from "./container.ts";
+import type { StateFormat, StoredBlob } from "./format.ts";
 import { BLOB_TYPES, type Generation, StateError, type StateStore } from "./store.ts";
 
 /** The names swtpm gives the blobs in file names and in --print-states. */
@@ -29,6 +30,8 @@ export type StoreFileSystem = Pick<
 
 export interface DirStoreOptions {
   readonly family?: TpmFamily;
+  /** What is put around the blobs. Default: swtpm's container, unencrypted. */
+  readonly format?: StateFormat;
   /** Permission bits of new files, which also are put right on existing ones. Without it 0640 and the umask count. */
   readonly mode?: number;
   /** Hold a lock on `.lock` while owning the state. Default true. */
@@ -50,8 +53,8 @@ type FileIdentity = string | undefined;
 /**
  * State in a directory, in swtpm's files: `tpm2-00.permall`, `tpm2-00.volatilestate`, written as `TMP2-00.…` and renamed.
  *
- * The files carry no generation number: it is counted while the process runs, and the identity of the files tells whether
- * somebody else wrote between an unlocked `load` and `acquire`. When several blobs change in one commit, a stored volatile state
+ * The number of a generation is in the files' format; where another program wrote them it is counted. The identity of the files tells
+ * whether somebody else wrote between an unlocked `load` and `acquire`. When several blobs change in one commit, a stored volatile state
  * that no longer fits is removed first and a new one is written last: a crash between leaves what a power loss leaves.
  */
 export class DirStore implements StateStore {
@@ -59,6 +62,7 @@ export class DirStore implements StateStore {
   readonly #directory: string;
   readonly #options: DirStoreOptions;
   readonly #fs: StoreFileSystem;
+  readonly #format: StateFormat;
   #current: Generation = { number: 0, blobs: {} };
   #seen: Record<StateBlobType, FileIdentity> = { permanent: undefined, volatile: undefined, savestate: undefined };
   #fence = 0;
@@ -71,6 +75,7 @@ export class DirStore implements StateStore {
     this.name = `dir://${directory}`;
     this.#options = options;
     this.#fs = options.fileSystem ?? nodeFs;
+    this.#format = options.format ?? plainFormat;
   }
 
   acquire(): number {
@@ -95,17 +100,24 @@ export class DirStore implements StateStore {
       volatile: undefined,
       savestate: undefined,
     };
+    let number = 0;
     for (const type of BLOB_TYPES) {
       const file = this.#read(this.#pathOf(type));
       if (!file) continue;
       seen[type] = file.identity;
       // An unchanged file keeps its object: that is how a commit knows that it need not write it.
       const known = file.identity === before[type] ? this.#current.blobs[type] : undefined;
-      blobs[type] = known ?? decode(this.#pathOf(type), file.bytes);
+      if (known) {
+        blobs[type] = known;
+        continue;
+      }
+      const stored = this.#decode(type, file.bytes);
+      blobs[type] = stored.blob;
+      number = Math.max(number, stored.generation ?? 0);
     }
     const changed = BLOB_TYPES.some((type) => seen[type] !== before[type]);
     this.#seen = seen;
-    if (changed) this.#current = { number: this.#current.number + 1, blobs };
+    if (changed) this.#current = { number: Math.max(number, this.#current.number + 1), blobs };
     this.#verified = this.#owned;
     return this.#current;
   }
@@ -146,7 +158,9 @@ export class DirStore implements StateStore {
     for (const type of ["permanent", "savestate", "volatile"] as const) {
       if (!changed.includes(type)) continue;
       const blob = next.blobs[type];
-      steps.push(blob ? () => this.#replace(type, encodeContainer(blob)) : () => this.#remove(type));
+      steps.push(
+        blob ? () => this.#replace(type, this.#format.encode(type, blob, next.number)) : () => this.#remove(type),
+      );
     }
     return steps;
   }
@@ -202,6 +216,15 @@ export class DirStore implements StateStore {
       if (error instanceof StateError) throw error;
       if (errorCode(error) === "ENOENT") return undefined;
       throw ioError(`cannot read the state: ${file}`, error);
+    }
+  }
+
+  #decode(type: StateBlobType, bytes: Uint8Array): StoredBlob {
+    try {
+      return this.#format.decode(type, bytes);
+    } catch (error) {
+      if (!(error instanceof StateError)) throw error;
+      throw new StateError(error.kind, `${this.#pathOf(type)}: ${error.message}`, { cause: error });
     }
   }
 
@@ -295,15 +318,6 @@ export function listStates(directory: string, family: TpmFamily = "2.0"): { name
 
 function identityOf(stat: nodeFs.BigIntStats): string {
   return `${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeNs}`;
-}
-
-function decode(file: string, bytes: Uint8Array): Uint8Array {
-  try {
-    return decodeContainer(bytes);
-  } catch (error) {
-    if (!(error instanceof StateError)) throw error;
-    throw new StateError(error.kind, `${file}: ${error.message}`, { cause: error });
-  }
 }
 
 function errorCode(error: unknown): string | undefined {

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { CMD } from "../../src/server/protocol.ts";
-import { decodeContainer, encodeContainer } from "../../src/state/container.ts";
+import { plainFormat } from "../../src/state/container.ts";
 import type { SavedState } from "./engine-tpm.ts";
 
 export interface Swtpm {
@@ -27,8 +27,8 @@ export async function startSwtpm({ permanent, volatile }: Partial<SavedState> = 
   const folder = mkdtempSync(path.join(tmpdir(), "swtpm-"));
   const permanentFile = path.join(folder, "tpm2-00.permall");
   const volatileFile = path.join(folder, "tpm2-00.volatilestate");
-  if (permanent) writeFileSync(permanentFile, encodeContainer(permanent));
-  if (volatile) writeFileSync(volatileFile, encodeContainer(volatile));
+  if (permanent) writeFileSync(permanentFile, plainFormat.encode("permanent", permanent, 1));
+  if (volatile) writeFileSync(volatileFile, plainFormat.encode("volatile", volatile, 1));
   const socketPath = path.join(folder, "data");
   const controlPath = path.join(folder, "control");
   const args = ["socket", "--tpm2", "--tpmstate", `dir=${folder}`, "--server", `type=unixio,path=${socketPath}`];
@@ -56,8 +56,8 @@ export async function startSwtpm({ permanent, volatile }: Partial<SavedState> = 
       await last;
       await storeVolatile(controlPath);
       return {
-        permanent: decodeContainer(readFileSync(permanentFile)),
-        volatile: decodeContainer(readFileSync(volatileFile)),
+        permanent: plainFormat.decode("permanent", readFileSync(permanentFile)).blob,
+        volatile: plainFormat.decode("volatile", readFileSync(volatileFile)).blob,
       };
     },
     async [Symbol.asyncDispose]() {

@@ -1,0 +1,59 @@
+// Where a TPM's state is, as every command says it: swtpm's --tpmstate.
+import type { TpmFamily } from "../backend/backend.ts";
+import { openStore } from "../state/open-store.ts";
+import type { StateStore } from "../state/store.ts";
+import { type Environment, listOf, OptionError } from "./option-list.ts";
+
+export interface StateOptions {
+  /** What --tpmstate or TPM_PATH say, as a URI; undefined for nowhere. */
+  readonly uri: string | undefined;
+  readonly mode?: number;
+  readonly lock?: boolean;
+  readonly fsync?: boolean;
+}
+
+/**
+ * @param text the value of --tpmstate.
+ * @throws OptionError
+ */
+export function stateOptions(text: string | undefined, environment: Environment): StateOptions {
+  if (text === undefined)
+    return { uri: environment.TPM_PATH === undefined ? undefined : `dir://${environment.TPM_PATH}` };
+  const list = listOf("tpmstate", text, {
+    dir: "string",
+    mode: "mode",
+    "backend-uri": "string",
+    lock: "boolean",
+    backup: "boolean",
+    fsync: "boolean",
+  });
+  const uri = list.dir === undefined ? list["backend-uri"] : `dir://${list.dir}`;
+  if (uri === undefined)
+    throw new OptionError("The dir or backend-uri parameters is required for the tpmstate option.");
+  if (list.backup)
+    throw new OptionError(
+      "--tpmstate backup is not supported yet: the state is replaced atomically and synced to disk",
+    );
+  const { mode, lock, fsync } = list;
+  return {
+    uri,
+    ...(mode === undefined ? {} : { mode }),
+    ...(lock === undefined ? {} : { lock }),
+    ...(fsync === undefined ? {} : { fsync }),
+  };
+}
+
+/**
+ * The store that the options name; undefined when they name none.
+ *
+ * @param warn told what the user should know and nothing else says.
+ * @throws StateError "io" for a place that is none.
+ */
+export function openState(
+  options: StateOptions,
+  family: TpmFamily,
+  warn: (sentence: string) => void,
+): StateStore | undefined {
+  const { uri, ...rest } = options;
+  return uri === undefined ? undefined : openStore(uri, { family, warn, ...rest });
+}
