@@ -33,6 +33,8 @@ export interface EngineTpmOptions {
   readonly host?: TestHost;
   /** TPM2_Startup(CLEAR) after power-on; default true. */
   readonly startup?: boolean;
+  /** libtpms' JSON; the null profile when left out. */
+  readonly profile?: string;
 }
 
 /** The state of a TPM, as a host keeps it. */
@@ -54,7 +56,7 @@ export class EngineTpm {
   constructor(options: EngineTpmOptions = {}) {
     this.host = options.host ?? new TestHost();
     this.#engine = new Engine(engineModule(), this.host);
-    const rc = this.#engine.manufacture();
+    const rc = this.#engine.manufacture(options.profile);
     if (rc !== 0) throw new Error(`manufacture: 0x${rc.toString(16)}`);
     this.#engine.init();
     this.#stored = this.#engine.savePermanent();
