@@ -1,7 +1,7 @@
 // The real programs that the system tests and the benchmarks run: node scripts/clients.mjs
 //
-// On Debian, as root, what is missing is installed; elsewhere the missing pieces are named. The guests' kernel
-// is Debian's stock one: it is not installed, only its image is kept, in build/guest.
+// On Debian, as root, what is missing is installed; elsewhere the missing pieces are named. The guests' kernels
+// are Debian's stock ones: they are not installed, only their images are kept, in build/guest.
 import { spawnSync } from "node:child_process";
 import { accessSync, constants, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs";
 import path from "node:path";
@@ -11,6 +11,7 @@ import { root } from "./build-wasm.mjs";
 /** Debian package -> a file that is there when the package is. */
 export const packages = {
   "busybox-static": "/bin/busybox",
+  chromium: "/usr/bin/chromium",
   cpio: "/usr/bin/cpio",
   "libtss2-tcti-swtpm0": [
     "/usr/lib/x86_64-linux-gnu/libtss2-tcti-swtpm.so.0",
@@ -27,9 +28,19 @@ export const packages = {
   "util-linux": ["/usr/bin/setpriv", "/bin/setpriv"],
 };
 
+const guestFolder = path.join(root, "build/guest");
 /** The image of Debian's linux-image-amd64 that the guests boot. */
-export const guestKernel = path.join(root, "build/guest/vmlinuz");
-const KERNEL_PACKAGE = "linux-image-amd64";
+export const guestKernel = path.join(guestFolder, "vmlinuz");
+/** The kernel and the shell of v86's guests, whose processor is a 32-bit one. */
+export const i386Kernel = path.join(guestFolder, "vmlinuz-686");
+export const i386Busybox = path.join(guestFolder, "busybox-i386");
+
+/** Single files of packages that are not installed: where to, from which package, what they are called in it. */
+const guestFiles = [
+  { to: guestKernel, from: "linux-image-amd64", file: /^boot\/vmlinuz-/ },
+  { to: i386Kernel, from: "linux-image-686", file: /^boot\/vmlinuz-/, architecture: "i386" },
+  { to: i386Busybox, from: "busybox-static", file: /^(usr\/)?bin\/busybox$/, architecture: "i386" },
+];
 
 const APT = ["-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"];
 const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive", LC_ALL: "C" };
@@ -62,9 +73,9 @@ function canRun(program) {
 }
 
 /** An index that is out of step on a mirror must not end the preparation: what matters is whether the packages install. */
-function updateIndex() {
+function updateIndex(options = []) {
   try {
-    run("apt-get", [...APT, "-qq", "update"]);
+    run("apt-get", [...APT, ...options, "-qq", "update"]);
   } catch (error) {
     console.error(`The package index is not fresh: ${error.message}`);
   }
@@ -79,51 +90,70 @@ function installPackages(names) {
   if (left.length) throw new Error(`These packages do not have the expected files: ${left.join(", ")}`);
 }
 
-/** The versioned package that linux-image-amd64 stands for now. */
-function kernelPackage() {
-  const depends = run("apt-cache", ["depends", "--no-recommends", "--no-suggests", KERNEL_PACKAGE]);
-  const name = /Depends:\s+(linux-image-[\d.]+\S*-amd64)/.exec(depends)?.[1];
-  if (!name) throw new Error(`apt knows no kernel for '${KERNEL_PACKAGE}'`);
-  return name;
+/** The package of a kernel's version that a name without one stands for now; other packages are themselves. */
+function versioned(name, options) {
+  const depends = run("apt-cache", [...options, "depends", "--no-recommends", "--no-suggests", name]);
+  return /Depends:\s+(linux-image-[\d.]+\S*)/.exec(depends)?.[1] ?? name;
 }
 
-function fetchKernel() {
-  const folder = path.dirname(guestKernel);
-  mkdirSync(folder, { recursive: true });
-  const work = mkdtempSync(path.join(folder, "fetch-"));
+/** An index of its own for the packages of another architecture; the system need not know of that one. */
+function foreignIndex(architecture, work) {
+  const folder = path.join(work, "apt");
+  mkdirSync(path.join(folder, "lists/partial"), { recursive: true });
+  mkdirSync(path.join(folder, "cache/archives/partial"), { recursive: true });
+  const options = [
+    `APT::Architecture=${architecture}`,
+    `APT::Architectures=${architecture}`,
+    `Dir::State::lists=${folder}/lists`,
+    `Dir::Cache=${folder}/cache`,
+    "Dir::State::status=/dev/null",
+  ].flatMap((option) => ["-o", option]);
+  updateIndex(options);
+  return options;
+}
+
+function fetchFile({ to, from, file, architecture }) {
+  mkdirSync(guestFolder, { recursive: true });
+  const work = mkdtempSync(path.join(guestFolder, "fetch-"));
   try {
-    const name = kernelPackage();
+    const options = architecture ? foreignIndex(architecture, work) : [];
+    const name = versioned(from, options);
     console.log(`fetching ${name}`);
-    run("apt-get", [...APT, "-qq", "download", name], { cwd: work });
-    const archive = readdirSync(work).find((file) => file.endsWith(".deb"));
+    run("apt-get", [...APT, ...options, "-qq", "download", name], { cwd: work });
+    const archive = readdirSync(work).find((entry) => entry.endsWith(".deb"));
     if (!archive) throw new Error(`apt-get downloaded no archive of ${name}`);
     run("dpkg", ["-x", archive, "tree"], { cwd: work });
-    const image = readdirSync(path.join(work, "tree/boot")).find((file) => file.startsWith("vmlinuz-"));
-    if (!image) throw new Error(`${name} holds no kernel image`);
-    renameSync(path.join(work, "tree/boot", image), guestKernel);
+    const found = readdirSync(path.join(work, "tree"), { recursive: true }).find((entry) => file.test(entry));
+    if (!found) throw new Error(`${name} holds no file ${file}`);
+    renameSync(path.join(work, "tree", found), to);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
 }
 
+/** Fetches the guests' files that are not there; of all of them, or of those at the places named. */
+export function fetchGuestFiles(places = guestFiles.map(({ to }) => to)) {
+  for (const file of guestFiles) if (places.includes(file.to) && !existsSync(file.to)) fetchFile(file);
+}
+
 /** Makes sure that all of it is there. @throws Error, with a sentence that says what is missing and what to do */
 export function ensureClients() {
   const missing = missingPackages();
-  const needKernel = !existsSync(guestKernel);
-  if (!missing.length && !needKernel) return;
+  const wantedFiles = guestFiles.filter(({ to }) => !existsSync(to));
+  if (!missing.length && !wantedFiles.length) return;
   const debian = canRun("apt-get") && canRun("dpkg");
   const rootUser = process.getuid?.() === 0;
   if (!debian || (missing.length && !rootUser)) {
     const wanted = [
       ...missing,
-      ...(needKernel && !debian ? [`the kernel image of ${KERNEL_PACKAGE} as ${guestKernel}`] : []),
+      ...(debian ? [] : wantedFiles.map(({ to, from, file }) => `${file} of Debian's ${from} as ${to}`)),
     ];
     const advice = debian ? `install them: sudo apt-get install ${missing.join(" ")}` : "run the tests on Debian";
     throw new Error(`The system tests need ${wanted.join(", ")}: ${advice}.`);
   }
   if (rootUser) updateIndex();
   if (missing.length) installPackages(missing);
-  if (needKernel) fetchKernel();
+  fetchGuestFiles();
 }
 
 if (process.argv[1] && path.resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {

@@ -9,7 +9,7 @@ export {
   type SpaprBus,
 } from "./device.ts";
 export { I2C_ADDRESS, I2cTisDevice } from "./i2c.ts";
-export { frontendModule } from "./module.ts";
+export { frontendModule, loadFrontendModule } from "./module.ts";
 export type { Answer, DevicePort } from "./port.ts";
 export { SpaprDevice } from "./spapr.ts";
 export { type GuestMemory, HYPERCALL, SpaprVio, type SpaprVioOptions } from "./spapr-vio.ts";

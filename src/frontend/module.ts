@@ -1,5 +1,5 @@
 // The WebAssembly module of the hardware interfaces: its exports and imports (docs/frontends.md), and where it is found.
-import { readWasm } from "../platform/assets.ts";
+import { loadWasm, readWasm } from "../platform/assets.ts";
 
 /** What an instance of frontend.wasm offers. Sizes and offsets are bytes; see docs/frontends.md for the meaning. */
 export interface FrontendExports {
@@ -50,6 +50,12 @@ let compiled: WebAssembly.Module | undefined;
 export function frontendModule(bytes?: BufferSource): WebAssembly.Module {
   if (bytes) return new WebAssembly.Module(bytes);
   compiled ??= new WebAssembly.Module(readWasm("frontend.wasm"));
+  return compiled;
+}
+
+/** As frontendModule(), which then has it too: for runtimes that read their files later, as browsers do. */
+export async function loadFrontendModule(): Promise<WebAssembly.Module> {
+  compiled ??= await WebAssembly.compile(await loadWasm("frontend.wasm"));
   return compiled;
 }
 

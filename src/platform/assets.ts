@@ -25,3 +25,8 @@ export function wasmUrl(name: string): URL {
 export function readWasm(name: string): Uint8Array<ArrayBuffer> {
   return new Uint8Array(fs.readFileSync(wasmUrl(name)));
 }
+
+/** The same for every runtime: browsers have no other way (assets-browser.ts). */
+export async function loadWasm(name: string): Promise<Uint8Array<ArrayBuffer>> {
+  return readWasm(name);
+}
