@@ -1,5 +1,6 @@
 // Bundles what tsc emitted: one file to start from for each entry, and chunks for what is loaded only when it is needed.
 import { readFileSync } from "node:fs";
+import path from "node:path";
 
 const entries = {
   index: "build/js/index.js",
@@ -7,14 +8,28 @@ const entries = {
   client: "build/js/codec/client.js",
   frontend: "build/js/frontend/index.js",
   firmware: "build/js/firmware/index.js",
+  v86: "build/bindings/bindings/v86/index.js",
   "bin/wtpm": "build/js/cli/bin.js",
 };
 const { dependencies } = JSON.parse(readFileSync("package.json", "utf8"));
 const installed = Object.keys(dependencies);
 
+/** tsc makes a copy of src for bindings/, which is left alone: there is one of everything. `replaced`: what a file of src gives way to. */
+const sources = (replaced = {}) => ({
+  name: "sources",
+  resolveId(source, importer) {
+    if (!importer || !source.startsWith(".")) return null;
+    const file = path.resolve(path.dirname(importer), source);
+    const inSources = path.relative(path.resolve("build/bindings/src"), file);
+    const one = inSources.startsWith("..") ? file : path.resolve("build/js", inSources);
+    return path.resolve(replaced[path.relative("build/js", one)] ?? one);
+  },
+});
+
 export default {
   input: entries,
   external: (id) => id.startsWith("node:") || installed.some((name) => id === name || id.startsWith(`${name}/`)),
+  plugins: [sources()],
   output: {
     dir: "dist",
     format: "es",
@@ -22,4 +37,14 @@ export default {
     chunkFileNames: "[name]-[hash].js",
     banner: (chunk) => (chunk.name === "bin/wtpm" ? "#!/usr/bin/env node" : ""),
   },
+};
+
+/** For browsers: one file, which needs no other module. */
+export const browser = {
+  input: "build/bindings/bindings/v86/index.js",
+  plugins: [sources({ "platform/assets.js": "build/js/platform/assets-browser.js" })],
+  onwarn: (warning) => {
+    throw new Error(warning.message);
+  },
+  output: { file: "dist/browser/v86.js", format: "es" },
 };

@@ -2,7 +2,8 @@
 //
 //   assembly/  -> dist/wasm/*.wasm        (scripts/build-wasm.mjs; only what is out of date)
 //   src/       -> build/js                (tsc)
-//   build/js   -> dist/*.js, dist/bin     (rollup), dist/types (declarations)
+//   bindings/  -> build/bindings          (tsc)
+//   build/*    -> dist/*.js, dist/bin, dist/browser (rollup), dist/types (declarations)
 import { execFileSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
@@ -13,10 +14,12 @@ const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
 process.chdir(root);
 
 function typescript() {
-  rmSync("build/js", { recursive: true, force: true });
+  for (const folder of ["build/js", "build/bindings"]) rmSync(folder, { recursive: true, force: true });
   const tsc = path.join("node_modules", "typescript", "bin", "tsc");
   try {
-    execFileSync(process.execPath, [tsc, "-p", "tsconfig.json"], { stdio: "inherit" });
+    for (const config of ["tsconfig.json", "tsconfig.bindings.json"]) {
+      execFileSync(process.execPath, [tsc, "-p", config], { stdio: "inherit" });
+    }
   } catch {
     throw new Error("the TypeScript sources have errors (above); nothing was bundled");
   }
@@ -27,21 +30,28 @@ async function bundle() {
     if (entry !== "wasm") rmSync(path.join("dist", entry), { recursive: true, force: true });
   }
   const { rollup } = await import("rollup");
-  const { default: config } = await import("../rollup.config.mjs");
-  const made = await rollup({ ...config, onwarn: (warning) => console.warn(warning.message) });
-  await made.write(config.output);
-  await made.close();
+  const { default: config, browser } = await import("../rollup.config.mjs");
+  for (const each of [config, browser]) {
+    const made = await rollup({ onwarn: (warning) => console.warn(warning.message), ...each });
+    await made.write(each.output);
+    await made.close();
+  }
   chmodSync("dist/bin/wtpm.js", 0o755);
 }
 
 /** Declarations beside the bundles, with the extensions that a user's compiler looks for. */
 function declarations() {
-  if (!existsSync("build/js/index.d.ts")) return;
-  for (const file of filesUnder("build/js")) {
-    if (!file.endsWith(".d.ts")) continue;
-    const target = path.join("dist/types", path.relative("build/js", file));
-    mkdirSync(path.dirname(target), { recursive: true });
-    writeFileSync(target, readFileSync(file, "utf8").replaceAll(/(from |import\()"(\.[^"]*)\.ts"/g, '$1"$2.js"'));
+  for (const [from, to] of [
+    ["build/js", "dist/types"],
+    ["build/bindings/bindings", "dist/types/bindings"],
+  ]) {
+    for (const file of filesUnder(from)) {
+      if (!file.endsWith(".d.ts")) continue;
+      const target = path.join(to, path.relative(from, file));
+      const text = readFileSync(file, "utf8").replaceAll(/(from |import\()"(\.[^"]*)\.ts"/g, '$1"$2.js"');
+      mkdirSync(path.dirname(target), { recursive: true });
+      writeFileSync(target, text.replaceAll('"../../src/', '"../../'));
+    }
   }
   writeFileSync("dist/index.d.ts", 'export * from "./types/index.js";\n');
 }
