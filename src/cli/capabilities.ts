@@ -8,6 +8,8 @@ const FEATURES = [
   "flags-opt-disable-auto-shutdown",
   "ctrl-opt-terminate",
   "cmdarg-seccomp",
+  "cmdarg-key-fd",
+  "cmdarg-pwd-fd",
   "cmdarg-print-states",
   "cmdarg-migration",
   "nvram-backend-dir",

@@ -58,8 +58,15 @@ export const SOCKET_OPTIONS: readonly OptionSpec[] = [
   { long: "print-states", help: "print which state exists, as JSON; needs --tpmstate" },
   { long: "print-profiles", help: "print the built-in profiles, as JSON" },
   { long: "print-info", value: "FLAGS", help: "print what the TPM says of itself, as JSON" },
-  { long: "key", value: "LIST", help: "not supported yet: encryption of the state" },
-  { long: "migration-key", value: "LIST", help: "not supported yet: encryption of migrated state" },
+  {
+    long: "key",
+    value: "LIST",
+    help:
+      "encrypt the state: file=PATH|fd=FD[,format=hex|binary] with a key, or\n" +
+      "pwdfile=PATH|pwdfd=FD[,kdf=pbkdf2|sha512] with a passphrase;\n" +
+      "[,mode=aes-128-cbc|aes-256-cbc][,remove]: unlink the file once it was read",
+  },
+  { long: "migration-key", value: "LIST", help: "encrypt state that is handed out: as --key" },
   { long: "pcap", value: "LIST", help: "not supported yet: recording of commands" },
   { long: "chroot", short: "R", value: "DIR", help: "not supported" },
   { long: "help", short: "h", help: "show this help" },
@@ -81,6 +88,9 @@ export interface SocketOptions {
   readonly log: LogOptions | undefined;
   readonly print: "capabilities" | "states" | "profiles" | "info" | undefined;
   readonly infoFlags: number;
+  /** What --key and --migration-key say; undefined without them. */
+  readonly key: string | undefined;
+  readonly migrationKey: string | undefined;
   /** Everything that is checked only after the things above were done. */
   readonly rest: () => ServiceOptions;
   readonly state: () => StateOptions;
@@ -133,9 +143,11 @@ export function parseSocketOptions(words: readonly string[], program: string, en
             ? "info"
             : undefined,
     infoFlags: infoFlags ?? 0,
+    key: value("key"),
+    migrationKey: value("migration-key"),
     state: () => stateOptions(value("tpmstate"), env),
     rest: () => {
-      refuseUnsupported(value, given);
+      refuseUnsupported(given);
       const profile = value("profile");
       checkSeccomp(value("seccomp"));
       return {
@@ -159,6 +171,8 @@ const NO_OPTIONS: SocketOptions = {
   log: undefined,
   print: undefined,
   infoFlags: 0,
+  key: undefined,
+  migrationKey: undefined,
   rest: () => {
     throw new OptionError("no options");
   },
@@ -252,13 +266,7 @@ function checkSeccomp(text: string | undefined): void {
   if (!["kill", "log", "none"].includes(action)) throw new OptionError(`Unsupported seccomp log action ${action}`);
 }
 
-function refuseUnsupported(value: (name: string) => string | undefined, given: (name: string) => boolean): void {
-  for (const name of ["key", "migration-key"]) {
-    if (value(name) === undefined) continue;
-    throw new OptionError(
-      `--${name} is not supported yet: this version keeps the state unencrypted. Leave the option out, and keep the state on an encrypted disk`,
-    );
-  }
+function refuseUnsupported(given: (name: string) => boolean): void {
   if (given("chroot"))
     throw new OptionError("--chroot is not supported: start the program in a container or with chroot(8) instead");
   if (given("pcap")) throw new OptionError("--pcap is not supported yet");

@@ -5,6 +5,7 @@ import { nodeTransport } from "../platform/node-transport.ts";
 import { type Log, logBytes } from "../server/log.ts";
 import { TpmServer } from "../server/tpm-server.ts";
 import { listStates } from "../state/dir-store.ts";
+import type { StateFormat } from "../state/format.ts";
 import { MemoryStore } from "../state/memory-store.ts";
 import { NoStore } from "../state/open-store.ts";
 import type { StateStore } from "../state/store.ts";
@@ -13,6 +14,7 @@ import type { BackendFactory } from "./backend-factory.ts";
 import { capabilities } from "./capabilities.ts";
 import { daemonReady, isDaemon, startDaemon } from "./daemon.ts";
 import { optionHelp, UsageError } from "./getopt.ts";
+import { migrationKey, stateFormat } from "./key-options.ts";
 import { consoleLog, openLog } from "./log.ts";
 import { OptionError } from "./option-list.ts";
 import { writePidFile } from "./pid-file.ts";
@@ -84,7 +86,8 @@ async function print(options: SocketOptions, createBackend: BackendFactory): Pro
     return 0;
   }
   needTpm2(options);
-  const backend = await createBackend({ store: storeOf(options, consoleLog("wtpm")) });
+  const log = consoleLog("wtpm");
+  const backend = await createBackend({ store: storeOf(options, log, await formatOf(options, log)) });
   try {
     // With a state it tells what this TPM is, otherwise what the program is.
     if (uri !== undefined) await backend.powerOn();
@@ -105,14 +108,22 @@ async function infoOf(createBackend: BackendFactory, flags: number): Promise<str
   }
 }
 
-function storeOf(options: SocketOptions, log: Log): StateStore {
-  return openState(options.state(), "2.0", (sentence) => log.line(`Warning: ${sentence}`)) ?? new NoStore();
+function formatOf(options: SocketOptions, log: Log): Promise<StateFormat> {
+  return stateFormat(options.key, warnIn(log));
 }
+
+function storeOf(options: SocketOptions, log: Log, format: StateFormat): StateStore {
+  return openState(options.state(), "2.0", warnIn(log), format) ?? new NoStore();
+}
+
+const warnIn = (log: Log) => (sentence: string) => log.line(`Warning: ${sentence}`);
 
 async function serve(options: SocketOptions, log: Log, createBackend: BackendFactory): Promise<number> {
   needTpm2(options);
   const { pid, powerOn, startup, profile, ...service } = options.rest();
-  const store = storeOf(options, log);
+  const format = await formatOf(options, log);
+  const keys = { state: format, migration: migrationKey(options.migrationKey, warnIn(log)) };
+  const store = storeOf(options, log, format);
   // The engine is made while the sockets are bound; a failure is reported below.
   const warn = (sentence: string) => log.line(sentence);
   const backend = createBackend({ store, warn, ...(profile === undefined ? {} : { profile }) });
@@ -125,6 +136,7 @@ async function serve(options: SocketOptions, log: Log, createBackend: BackendFac
     allowSetLocality: service.allowSetLocality,
     incomingMigration: service.incomingMigration,
     releaseLockOutgoing: service.releaseLockOutgoing,
+    keys,
     disconnect: service.disconnect,
     terminateWithControl: service.terminateWithControl,
     terminateWithData: service.terminateWithData,

@@ -1,5 +1,6 @@
 // Where a TPM's state is, as every command says it: swtpm's --tpmstate.
 import type { TpmFamily } from "../backend/backend.ts";
+import type { StateFormat } from "../state/format.ts";
 import { openStore } from "../state/open-store.ts";
 import type { StateStore } from "../state/store.ts";
 import { type Environment, listOf, OptionError } from "./option-list.ts";
@@ -47,13 +48,15 @@ export function stateOptions(text: string | undefined, environment: Environment)
  * The store that the options name; undefined when they name none.
  *
  * @param warn told what the user should know and nothing else says.
+ * @param format what is put around the blobs: `stateFormat` of what --key says.
  * @throws StateError "io" for a place that is none.
  */
 export function openState(
   options: StateOptions,
   family: TpmFamily,
   warn: (sentence: string) => void,
+  format?: StateFormat,
 ): StateStore | undefined {
   const { uri, ...rest } = options;
-  return uri === undefined ? undefined : openStore(uri, { family, warn, ...rest });
+  return uri === undefined ? undefined : openStore(uri, { family, warn, ...(format && { format }), ...rest });
 }

@@ -6,10 +6,10 @@ import {
   type ControlCommand,
   type ControlContext,
   type DataSink,
-  failureResult,
   STREAMING_COMMANDS,
   type StreamingCommand,
 } from "./control-commands.ts";
+import { failureResult } from "./failure-result.ts";
 import { logBytes } from "./log.ts";
 import { RESULT, readU32, words } from "./protocol.ts";
 import type { ServedTpm } from "./served-tpm.ts";

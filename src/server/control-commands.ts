@@ -1,10 +1,10 @@
 // The commands of swtpm's control channel: what each needs, when it is allowed, and what it answers.
 import { attempt, chain } from "../backend/awaitable.ts";
-import { type Awaitable, BackendError, type StateBlobType } from "../backend/backend.ts";
-import { ContainerError, decodeMigrationBlob, encodeMigrationBlob } from "../state/container.ts";
+import type { Awaitable } from "../backend/backend.ts";
 import * as P from "./protocol.ts";
 import { CMD, RESULT } from "./protocol.ts";
 import type { ServedTpm } from "./served-tpm.ts";
+import { getStateBlob, setStateBlob, stateBlobConfiguration } from "./state-blobs.ts";
 
 /** What a command can reach. */
 export interface ControlContext {
@@ -48,7 +48,6 @@ export interface DataSink {
   end(): Awaitable<Uint8Array>;
 }
 
-const BLOB_TYPES: readonly (StateBlobType | undefined)[] = [undefined, "permanent", "volatile", "savestate"];
 const MAX_LOCALITY = 4;
 
 const ok = () => P.words(RESULT.SUCCESS);
@@ -164,7 +163,13 @@ export const CONTROL_COMMANDS: ReadonlyMap<number, ControlCommand> = new Map<num
   ],
   [
     CMD.GET_CONFIG,
-    { name: "GET_CONFIG", body: 0, exact: true, immediate: true, run: () => P.words(RESULT.SUCCESS, 0) },
+    {
+      name: "GET_CONFIG",
+      body: 0,
+      exact: true,
+      immediate: true,
+      run: ({ tpm }) => P.words(RESULT.SUCCESS, stateBlobConfiguration(tpm.keys)),
+    },
   ],
   [CMD.SET_DATAFD, { name: "SET_DATAFD", body: 0, immediate: true, run: (context) => P.words(context.attachData()) }],
   [
@@ -197,75 +202,16 @@ export const STREAMING_COMMANDS: ReadonlyMap<number, StreamingCommand> = new Map
       }),
     },
   ],
-  [CMD.SET_STATEBLOB, { name: "SET_STATEBLOB", body: 12, running: false, begin: setStateBlob }],
+  [
+    CMD.SET_STATEBLOB,
+    {
+      name: "SET_STATEBLOB",
+      body: 12,
+      running: false,
+      begin: ({ tpm }, body, length) => setStateBlob(tpm, body, length),
+    },
+  ],
 ]);
-
-/** The result word for a failure of the backend. */
-export function failureResult(error: unknown): number {
-  if (error instanceof ContainerError) return error.result;
-  if (!(error instanceof BackendError)) return RESULT.FAIL;
-  return error.tpmCode ?? FAILURE_RESULTS[error.kind] ?? RESULT.FAIL;
-}
-
-const FAILURE_RESULTS: Partial<Record<BackendError["kind"], number>> = {
-  state: RESULT.BAD_ORDINAL,
-  locality: RESULT.BAD_LOCALITY,
-  "bad-state": P.TPM_RC_FAILURE,
-  io: RESULT.IOERROR,
-};
-
-/** Body: u32 flags, type, offset. Reply: result, flags, total and length (both what remains), data. */
-function getStateBlob(tpm: ServedTpm, body: Uint8Array): Awaitable<Uint8Array> {
-  const type = BLOB_TYPES[P.readU32(body, 4)];
-  const offset = P.readU32(body, 8);
-  const refuse = (result: number) => P.words(result, 0, 0, 0);
-  if (!type) return refuse(RESULT.FAIL);
-  const { migrationBlocker } = tpm.backend;
-  if (migrationBlocker) {
-    tpm.log.line(`The state cannot be given away: ${migrationBlocker}`);
-    return refuse(RESULT.FAIL);
-  }
-  const reply = attempt<Uint8Array>(
-    () =>
-      chain(tpm.backend.getState(type), (state) => {
-        if (state.length === 0) return refuse(RESULT.RETRY);
-        const blob = encodeMigrationBlob(state).subarray(offset);
-        const out = new Uint8Array(16 + blob.length);
-        P.writeU32(out, 8, blob.length);
-        P.writeU32(out, 12, blob.length);
-        out.set(blob, 16);
-        return out;
-      }),
-    (error) => refuse(failureResult(error)),
-  );
-  return chain(reply, (out) => (type === "savestate" ? chain(tpm.outgoingMigrationDone(), () => out) : out));
-}
-
-/** Body: u32 flags, type, length. */
-function setStateBlob({ tpm }: ControlContext, body: Uint8Array, length: number): Awaitable<number | DataSink> {
-  const encrypted = (P.readU32(body, 0) & P.STATE_FLAG_ENCRYPTED) !== 0;
-  const type = BLOB_TYPES[P.readU32(body, 4)];
-  if (length > P.MAX_STATE_BLOB) {
-    tpm.log.line(`Unreasonable large state of ${length} bytes.`);
-    return RESULT.FAIL;
-  }
-  return chain(tpm.lockStorage(), (locked) => {
-    if (!locked) return RESULT.IOERROR;
-    const container = new Uint8Array(length);
-    let filled = 0;
-    return {
-      write(piece) {
-        container.set(piece, filled);
-        filled += piece.length;
-      },
-      end() {
-        if (!type) return P.words(RESULT.BAD_PARAMETER);
-        const state = length === 0 ? container : decodeMigrationBlob(container, encrypted);
-        return then(tpm.exclusively(() => tpm.backend.setState(type, state)));
-      },
-    };
-  });
-}
 
 /** Reply: result, size now, least, greatest. 0 asks; setting needs a stopped TPM. */
 function setBufferSize(tpm: ServedTpm, wanted: number): Awaitable<Uint8Array> {

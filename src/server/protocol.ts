@@ -43,8 +43,13 @@ export const CAPABILITY_SEND_COMMAND_HEADER = 0x8000;
 
 /** PTM_INIT_FLAG_DELETE_VOLATILE of CMD_INIT. */
 export const INIT_FLAG_DELETE_VOLATILE = 1;
-/** PTM_STATE_FLAG_ENCRYPTED of CMD_SET_STATEBLOB. */
+/** PTM_STATE_FLAG_DECRYPTED of CMD_GET_STATEBLOB: without the encryption of the state's own key. */
+export const STATE_FLAG_DECRYPTED = 1;
+/** PTM_STATE_FLAG_ENCRYPTED: a blob is encrypted with the state's own key. */
 export const STATE_FLAG_ENCRYPTED = 2;
+/** PTM_CONFIG_FLAG_FILE_KEY and PTM_CONFIG_FLAG_MIGRATION_KEY of CMD_GET_CONFIG. */
+export const CONFIG_FILE_KEY = 1;
+export const CONFIG_MIGRATION_KEY = 2;
 
 /** The largest state blob CMD_SET_STATEBLOB takes, in bytes. */
 export const MAX_STATE_BLOB = 512 * 1024;

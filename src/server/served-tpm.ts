@@ -3,6 +3,7 @@ import { attempt, chain } from "../backend/awaitable.ts";
 import { type Awaitable, type Backend, BackendError } from "../backend/backend.ts";
 import type { Log } from "./log.ts";
 import * as P from "./protocol.ts";
+import type { StateBlobKeys } from "./state-blobs.ts";
 
 export type StartupType = "clear" | "state" | "deactivated" | "none";
 
@@ -17,6 +18,8 @@ export interface ServedTpmOptions {
   readonly incomingMigration?: boolean;
   /** Unlock the state when the last blob was fetched. */
   readonly releaseLockOutgoing?: boolean;
+  /** Keys of the blobs that the control channel hands out and takes. */
+  readonly keys?: StateBlobKeys;
   /** Sees every command and its response, in the order in which they ran. */
   readonly observe?: (command: Uint8Array, response: Uint8Array) => void;
 }
@@ -29,6 +32,7 @@ const MAX_LOCALITY = 4;
 export class ServedTpm {
   readonly backend: Backend;
   readonly log: Log;
+  readonly keys: StateBlobKeys;
   readonly #options: ServedTpmOptions;
   readonly #fatal: Uint8Array;
   /** The locality of commands without one of their own; set by CMD_SET_LOCALITY. */
@@ -44,6 +48,7 @@ export class ServedTpm {
     this.backend = backend;
     this.log = log;
     this.#options = options;
+    this.keys = options.keys ?? {};
     this.#incoming = options.incomingMigration ?? false;
     this.#fatal = this.#error(P.TPM_RC_FAILURE, P.RESULT.FAIL);
   }

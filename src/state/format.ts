@@ -27,4 +27,23 @@ export interface StateFormat {
    * @throws StateError "damaged", "too-new", or "encrypted" (another key, or a key where there is none, is needed).
    */
   decode(type: StateBlobType, bytes: Uint8Array): StoredBlob;
+
+  /** How the control channel hands out and takes blobs of a type that stay encrypted; undefined for a format without a key. */
+  readonly cipherOf?: (type: StateBlobType) => BlobCipher;
+}
+
+/** Encryption of a blob with the key of the state, in fields of swtpm's container. */
+export interface BlobCipher {
+  /** What the header's flags say of it. */
+  readonly flags: number;
+
+  /** The fields that hold the blob. */
+  encrypt(blob: Uint8Array): Uint8Array;
+
+  /**
+   * The blob in the fields.
+   *
+   * @throws ContainerError with swtpm's result.
+   */
+  decrypt(container: { readonly version: number; readonly flags: number; readonly body: Uint8Array }): Uint8Array;
 }

@@ -210,8 +210,6 @@ describe("wtpm socket", () => {
     ["--locality x", "Error parsing locality options: Unknown option 'x'"],
     ["--flags x", "Error parsing flags options: Unknown option 'x'"],
     ["--migration x", "Error parsing migration options: Unknown option 'x'"],
-    ["--key file=/k", /--key is not supported yet.*Leave the option out/],
-    ["--migration-key pwdfd=3", /--migration-key is not supported yet/],
     ["--profile remove-disabled=check", "No profile option parameter given to get a profile"],
     ["--chroot /", /--chroot is not supported/],
   ])("'%s' is refused", (words, message) => {
