@@ -2,7 +2,7 @@
 import { HASH_STATE_BUFFER, HASH_STATE_CHAIN, HASH_STATE_TOTAL, hashBlockSize } from "../../crypto/hash";
 import { HMAC_STATE_KEY } from "../../crypto/hmac";
 import { TPM2B, set2B } from "../cursor";
-import { MAX_HMAC_BLOCK_SIZE, TPM_ALG_NULL, TPM_RC_SIZE, TPM_RC_VALUE } from "../generated/constants";
+import { MAX_HMAC_BLOCK_SIZE, TPM_RC_SIZE, TPM_RC_VALUE } from "../generated/constants";
 import { digestSizeOf, hashAlgByIndex, hashNumber } from "../hash";
 import {
   exactArray,
@@ -28,6 +28,9 @@ const SHA384_MAGIC: u32 = 0x14814b08;
 const SHA512_MAGIC: u32 = 0x269e8ae0;
 const VERSION: u32 = 2;
 
+/** In place of a hash number: no hash. */
+const NO_HASH: u32 = 0xff;
+
 /** HASH_STATE_TYPE of libtpms. */
 const KIND_EMPTY: u32 = 0;
 const KIND_HASH: u32 = 1;
@@ -39,17 +42,14 @@ export function hashRecordTransfer(record: usize, hmac: bool): void {
   const used = number < 4;
   header(VERSION, HASH_STATE_MAGIC, 1);
   u8Value(used ? (hmac ? KIND_HMAC : KIND_HASH) : KIND_EMPTY);
-  // libtpms leaves the unused places of a sequence zeroed: their algorithm is 0, not TPM_ALG_NULL.
+  // libtpms leaves the unused places of a sequence zeroed: their algorithm is 0, not TPM_ALG_NULL. Older versions left anything there.
   const alg = u16Value(used ? hashAlgByIndex(number) : 0);
   const anyVersion = header(VERSION, ANY_HASH_STATE_MAGIC, 1);
-  if (transferError() == 0 && alg != 0 && alg != TPM_ALG_NULL) {
-    const found = hashNumber(alg);
-    if (found > 3) transferFail(TPM_RC_VALUE);
-    else {
-      store<u32>(record, found);
-      contextTransfer(found, record + 8);
-    }
-  } else if (isReading()) store<u32>(record, 0xff);
+  const found = transferError() == 0 ? hashNumber(alg) : NO_HASH;
+  if (found < 4) {
+    store<u32>(record, found);
+    contextTransfer(found, record + 8);
+  } else if (isReading()) store<u32>(record, NO_HASH);
   extensionBlock(anyVersion);
   extensionBlock(VERSION);
 }
