@@ -1,5 +1,5 @@
 // The compiled engine of the package: compiled once, instantiated per TPM.
-import { loadWasm, readWasm } from "../platform/assets.ts";
+import { acceptsWasm, loadWasm, readWasm } from "../platform/assets.ts";
 import { Engine } from "./engine.ts";
 
 /** Which build of the engine runs: with fused multiply-add, or with integer products. */
@@ -41,7 +41,7 @@ export function engineBuild(): EngineBuild {
  * twice, and some runtimes do: the results are then wrong, which its self-test notices.
  */
 function fused(bytes: Uint8Array<ArrayBuffer>): Compiled | undefined {
-  if (!WebAssembly.validate(bytes)) return undefined;
+  if (!acceptsWasm(bytes)) return undefined;
   const module = new WebAssembly.Module(bytes);
   return new Engine(module).kernelSelfTest() ? { build: "fused", module } : undefined;
 }

@@ -20,3 +20,8 @@ export async function loadWasm(name: string): Promise<Uint8Array<ArrayBuffer>> {
 export function readWasm(name: string): never {
   throw new Error(`${name} is not loaded yet: in a browser loadEngineModule() and loadFrontendModule() come first`);
 }
+
+/** Whether the browser takes a WebAssembly module of the package. */
+export function acceptsWasm(bytes: Uint8Array<ArrayBuffer>): boolean {
+  return WebAssembly.validate(bytes);
+}
