@@ -4,8 +4,8 @@ import { attempt, chain } from "../backend/awaitable.ts";
 import type { Awaitable, Backend, BufferSizes, StartupOptions, StateBlobType } from "../backend/backend.ts";
 import { BackendError } from "../backend/backend.ts";
 import { nextTurn } from "../platform/next-turn.ts";
-import { StateKeeper } from "../state/keeper.ts";
-import { StateError, type StateStore } from "../state/store.ts";
+import { type StateChange, StateKeeper } from "../state/keeper.ts";
+import { BLOB_TYPES, StateError, type StateStore } from "../state/store.ts";
 import { CHANGED_PERMANENT, Engine, type EngineHost, EngineTrap, PENDING, systemHost } from "./engine.ts";
 import { engineInfo } from "./info.ts";
 import { engineModule } from "./module.ts";
@@ -43,13 +43,13 @@ class EngineBackend implements Backend {
   readonly #options: EngineBackendOptions;
   readonly #keeper: StateKeeper;
   #engine: Engine | undefined;
-  /** The TPM started without the store's lock and has something to store once it is taken. */
-  #unsaved = false;
+  /** What the TPM, which started without the store's lock, has to store once that is taken. */
+  #unsaved: StateChange | undefined;
   #busy = false;
   #bufferSize = 0;
   /** The TPM of these options started once: their profile is either in its state or does not matter. */
   #started = false;
-  /** Blobs set while stopped, for the next power-on. */
+  /** Blobs set while stopped, stored by the first power-on that succeeds with them. */
   #staged: Partial<Record<StateBlobType, Uint8Array>> = {};
 
   constructor(options: EngineBackendOptions) {
@@ -63,7 +63,7 @@ class EngineBackend implements Backend {
 
   powerOn(options: StartupOptions = {}): Awaitable<void> {
     this.powerOff();
-    return chain(this.#open(options.deferLock ?? false), () => chain(this.#applyStaged(), () => this.#start(options)));
+    return chain(this.#open(options.deferLock ?? false), () => this.#start(options));
   }
 
   powerOff(): void {
@@ -144,13 +144,8 @@ class EngineBackend implements Backend {
   }
 
   lockStorage(retries: number): Awaitable<void> {
-    return this.#stored(() =>
-      chain(this.#keeper.lock(retries), () => {
-        if (!this.#unsaved || !this.#engine) return;
-        this.#unsaved = false;
-        return this.#keeper.save({ permanent: this.#engine.savePermanent() });
-      }),
-    );
+    if (this.#keeper.locked) return;
+    return this.#stored(() => chain(this.#keeper.lock(retries), () => this.#readLocked()));
   }
 
   unlockStorage(): Awaitable<void> {
@@ -180,18 +175,28 @@ class EngineBackend implements Backend {
     return this.#stored(() => chain(this.#keeper.open({ deferLock }), () => {}));
   }
 
-  #applyStaged(): Awaitable<void> {
-    const staged = this.#staged;
-    this.#staged = {};
-    if (Object.keys(staged).length === 0) return;
-    // What is set is there for this start, and stored; the lock that an incoming migration put off is due now.
-    return this.#stored(() => chain(this.#keeper.lock(0), () => this.#keeper.save(staged)));
+  /**
+   * Learns what the store holds, now that nobody else can write. A TPM that runs on while another process had the lock is the one
+   * that counts (the target of a migration took the state and failed): what it has is stored over what was written meanwhile.
+   */
+  #readLocked(): Awaitable<void> {
+    const known = this.#keeper.blobs;
+    return chain(this.#keeper.open(), (stored) => {
+      const engine = this.#engine;
+      const foreign = BLOB_TYPES.some((type) => stored[type] !== known[type]);
+      if (!engine || !(foreign || this.#unsaved)) return;
+      const change = { volatile: known.volatile, ...this.#unsaved, permanent: engine.savePermanent() };
+      return chain(this.#keeper.save(change), () => {
+        this.#unsaved = undefined;
+      });
+    });
   }
 
   #start(options: StartupOptions): Awaitable<void> {
     const engine = new Engine(this.#module(), this.#options.host ?? systemHost);
     if (this.#bufferSize !== 0) engine.bufferSize(this.#bufferSize);
-    const { permanent, volatile } = this.#keeper.blobs;
+    const staged = this.#staged;
+    const { permanent, volatile } = { ...this.#keeper.blobs, ...staged };
     const made = !permanent?.length;
     const rc = made ? engine.manufacture(this.#options.profile) : engine.loadPermanent(permanent);
     if (rc !== 0) {
@@ -214,21 +219,22 @@ class EngineBackend implements Backend {
         });
       }
     }
-    const change: { permanent?: Uint8Array; volatile?: Uint8Array | undefined } = {};
+    const change: { -readonly [type in StateBlobType]?: Uint8Array | undefined } = { ...staged };
     if (made || engine.changes & CHANGED_PERMANENT) change.permanent = engine.savePermanent();
     if (volatile?.length && options.deleteVolatile) change.volatile = undefined;
-    this.#unsaved = !this.#keeper.locked && change.permanent !== undefined;
-    if (Object.keys(change).length === 0 || this.#unsaved) {
+    const started = () => {
       this.#engine = engine;
       this.#started = true;
-      return;
-    }
+      this.#staged = {};
+    };
+    const changed = Object.keys(change).length > 0;
+    const locked = this.#keeper.locked || Object.keys(staged).length > 0;
+    this.#unsaved = changed && !locked ? change : undefined;
+    if (!changed || !locked) return started();
+    // The lock that an incoming migration put off is due now.
     return chain(
-      this.#stored(() => this.#keeper.save(change)),
-      () => {
-        this.#engine = engine;
-        this.#started = true;
-      },
+      this.#stored(() => chain(this.#keeper.lock(0), () => this.#keeper.save(change))),
+      started,
     );
   }
 

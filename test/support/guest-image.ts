@@ -28,8 +28,14 @@ while read -r line; do
 done
 `;
 
+/** Paths of what a guest boots. */
+export interface GuestImage {
+  readonly kernel: string;
+  readonly initrd: string;
+}
+
 /** Kernel and RAM file system of the guests, made once per folder. @throws Error when the kernel or busybox is not there */
-export async function guestImage(folder: string): Promise<{ kernel: string; initrd: string }> {
+export async function guestImage(folder: string): Promise<GuestImage> {
   const busybox = BUSYBOX.find((file) => existsSync(file));
   if (!busybox) throw new Error("the guests need busybox-static: node scripts/clients.mjs");
   if (!existsSync(guestKernel)) throw new Error(`${guestKernel} is missing: node scripts/clients.mjs`);

@@ -2,7 +2,7 @@
 import { copyFileSync, existsSync } from "node:fs";
 import net from "node:net";
 import path from "node:path";
-import { DONE, guestImage, READY } from "./guest-image.ts";
+import { DONE, type GuestImage, guestImage, READY } from "./guest-image.ts";
 import { type Exit, type Program, start, until } from "./process.ts";
 
 const QEMU = "qemu-system-x86_64";
@@ -13,6 +13,10 @@ const CPU = "Nehalem";
 export const BOOT_LIMIT_MS = 420_000;
 const STEP_LIMIT_MS = 120_000;
 
+/** One write and one read: the driver takes what comes with a write for a whole command. */
+const WRITE_COMMAND = "dd if=/tmp/command bs=4096 count=1 2>/dev/null >&3";
+const READ_RESPONSE = "dd bs=4096 count=1 2>/dev/null <&3 | base64";
+
 export interface GuestOptions {
   /** For the guest's files and sockets; a short name. */
   readonly folder: string;
@@ -22,6 +26,8 @@ export interface GuestOptions {
   readonly controlSocket: string;
   /** More words for QEMU. */
   readonly args?: readonly string[];
+  /** What it boots; by default an image made in its folder. */
+  readonly image?: GuestImage;
 }
 
 /** Text that a character device of QEMU's writes to a socket on which the test listens. */
@@ -65,8 +71,20 @@ export class Guest {
 
   /** Starts the machine and waits for its shell. */
   static async boot(options: GuestOptions): Promise<Guest> {
+    const guest = await Guest.start(options);
+    try {
+      await guest.#ready(0);
+    } catch (error) {
+      await guest.dispose();
+      throw error;
+    }
+    return guest;
+  }
+
+  /** Starts the machine and waits for QEMU's monitor; with `-incoming defer` in `options.args` its guest does not run yet. */
+  static async start(options: GuestOptions): Promise<Guest> {
     const { folder, firmware, device, controlSocket } = options;
-    const { kernel, initrd } = await guestImage(folder);
+    const { kernel, initrd } = options.image ?? (await guestImage(folder));
     const socket = (name: string) => path.join(folder, name);
     const ports = { console: new Port(socket("con")), shell: new Port(socket("sh")), monitor: new Port(socket("qmp")) };
     const chardev = (name: string) => ["-chardev", `socket,id=${name},path=${socket(name)}`];
@@ -83,7 +101,7 @@ export class Guest {
     ]);
     const guest = new Guest(ports, qemu);
     try {
-      await guest.#ready(0);
+      await guest.#wait("QEMU's monitor", () => ports.monitor.text.includes('"QMP"'), STEP_LIMIT_MS);
       await guest.monitor("qmp_capabilities");
     } catch (error) {
       await guest.dispose();
@@ -134,20 +152,54 @@ export class Guest {
 
   /** The bytes of a file in the guest. */
   async read(file: string): Promise<Uint8Array> {
-    return Buffer.from(await this.shell(`base64 ${file}`), "base64");
+    return bytesOf(await this.shell(`base64 ${file}`));
   }
 
   /** Sends a TPM command through the guest's /dev/tpm0 and gives the response. */
   async tpm(command: Uint8Array): Promise<Uint8Array> {
+    await this.openTpm();
+    const response = await this.transmit(command);
+    await this.shell("exec 3>&-");
+    return response;
+  }
+
+  /** Has the guest's shell keep /dev/tpm0 open, as descriptor 3. */
+  async openTpm(): Promise<void> {
+    await this.shell("exec 3<>/dev/tpm0");
+  }
+
+  /** Sends a TPM command through the descriptor of `openTpm` and gives the response. */
+  async transmit(command: Uint8Array): Promise<Uint8Array> {
+    await this.#putCommand(command);
+    return bytesOf(await this.shell(`${WRITE_COMMAND} && ${READ_RESPONSE}`));
+  }
+
+  /** Begins a TPM command; the function it gives waits for the response, from the guest that this one was moved to. */
+  async beginTransmit(command: Uint8Array): Promise<(guest: Guest) => Promise<Uint8Array>> {
+    await this.#putCommand(command);
+    await this.shell(`{ ${WRITE_COMMAND}; ${READ_RESPONSE} >/tmp/response; } &`);
+    return async (guest) => bytesOf(await guest.shell("wait; cat /tmp/response"));
+  }
+
+  async #putCommand(command: Uint8Array): Promise<void> {
     const words = [...command].map((byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join("");
-    // One write: the driver takes what comes with it for a whole command.
     await this.shell(`printf '${words}' >/tmp/command`);
-    return Buffer.from(
-      await this.shell(
-        "exec 3<>/dev/tpm0 && dd if=/tmp/command bs=4096 count=1 2>/dev/null >&3 && dd bs=4096 count=1 2>/dev/null <&3 | base64; exec 3>&-",
-      ),
-      "base64",
+  }
+
+  /** QEMU has sent this event. */
+  async event(name: string): Promise<void> {
+    await this.#wait(
+      `QEMU's event ${name}`,
+      () => this.#ports.monitor.text.includes(`"event": "${name}"`),
+      STEP_LIMIT_MS,
     );
+  }
+
+  /** Waits for QEMU to end by itself. */
+  async ended(): Promise<Exit> {
+    const exit = await this.#qemu.ended(STEP_LIMIT_MS);
+    this.#close();
+    return exit;
   }
 
   /** Runs a command of QEMU's monitor and gives what it returns. */
@@ -164,6 +216,29 @@ export class Guest {
     );
     if (answer.error) throw new Error(`${execute}: ${answer.error.desc}`);
     return answer.return;
+  }
+
+  /** Runs a line of QEMU's monitor for people and gives what it prints. */
+  async humanMonitor(line: string): Promise<string> {
+    return (await this.monitor("human-monitor-command", { "command-line": line })) as string;
+  }
+
+  /** QEMU's word for what the machine is doing: "running", "paused", "inmigrate", "postmigrate". */
+  async status(): Promise<string> {
+    return ((await this.monitor("query-status")) as { status: string }).status;
+  }
+
+  /** Waits until the machine runs; false when QEMU ends instead. */
+  async runs(): Promise<boolean> {
+    return until(
+      "the machine to run",
+      async () => {
+        if (this.#qemu.hasExited()) return { runs: false };
+        const running = await this.status().catch(() => "unknown");
+        return running === "running" ? { runs: true } : undefined;
+      },
+      STEP_LIMIT_MS,
+    ).then(({ runs }) => runs);
   }
 
   /** Resets the machine, of which its kernel knows nothing, and waits for its shell. */
@@ -183,9 +258,7 @@ export class Guest {
   /** Ends QEMU. */
   async quit(): Promise<Exit> {
     await this.monitor("quit").catch(() => {});
-    const exit = await this.#qemu.ended(STEP_LIMIT_MS);
-    this.#close();
-    return exit;
+    return this.ended();
   }
 
   async dispose(): Promise<void> {
@@ -197,6 +270,8 @@ export class Guest {
     for (const port of Object.values(this.#ports)) port.close();
   }
 }
+
+const bytesOf = (base64: string): Uint8Array => new Uint8Array(Buffer.from(base64, "base64"));
 
 /** OVMF, with variables of the machine's own. */
 function flash(folder: string): string[] {
