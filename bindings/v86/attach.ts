@@ -12,6 +12,7 @@ import {
   TisDevice,
 } from "../../src/frontend/index.ts";
 import { MemoryStore } from "../../src/state/memory-store.ts";
+import { type EventLog, readEventLog } from "./event-log.ts";
 import { type FirmwareFile, machineOf, type V86Cpu, type V86Emulator } from "./emulator.ts";
 import { DEVICE_BASE, LOG_BASE, mapTpm, unmapTpm } from "./memory.ts";
 import { type Observer, observedPort } from "./observed-port.ts";
@@ -110,6 +111,11 @@ export class V86Tpm {
     cpu.option_roms.push(...this.#files);
     this.#reboot = cpu.reboot_internal;
     cpu.reboot_internal = () => this.#machineReset();
+  }
+
+  /** What the firmware has logged so far. */
+  eventLog(): EventLog {
+    return readEventLog(this.log);
   }
 
   /**
