@@ -117,7 +117,7 @@ async function throughResourceManager(stateDir: string): Promise<ReachableTpm> {
     await until("the message bus to listen", () => listeningSockets().has(socket));
 
     const env = { DBUS_SESSION_BUS_ADDRESS: `unix:path=${socket}` };
-    const manager = start("tpm2-abrmd", ["--session", "--allow-root", `--tcti=${tpm.tcti}`], { env });
+    const manager = start("/usr/sbin/tpm2-abrmd", ["--session", "--allow-root", `--tcti=${tpm.tcti}`], { env });
     programs.push(manager);
     await until("tpm2-abrmd to take its name on the bus", async () => {
       if (manager.hasExited()) throw new Error(`tpm2-abrmd ended: ${(await manager.exited).stderr}`);
