@@ -83,6 +83,26 @@ describe.each(variants)("$name", ({ module }) => {
       }
     });
 
+    it("raises to public powers modulo numbers of runs of ones and zeros, where quotients are hardest to estimate", () => {
+      const random = new Seeded(`runs ${bits}`);
+      for (let round = 0; round < 60; round++) {
+        const modulus = new Uint8Array(k);
+        for (let at = 0; at < k; ) {
+          const run = random.pick([0x00, 0xff, 0x80, 0x7f, 0x01]);
+          for (let end = Math.min(k, at + 1 + random.below(k / 2)); at < end; ) modulus[at++] = run;
+        }
+        modulus[0]! |= 0x80;
+        modulus[k - 1]! |= 1;
+        const m = toBig(modulus);
+        const input = below(m, random, k);
+        const e = random.pick([1, 2, 3, 17, 65537, 0xffffffff]);
+        const result = rsa.public({ bits, e, n: modulus }, input);
+        expect(hex(result as Uint8Array), `${hex(modulus)} ${e}`).toBe(
+          hex(toBytes(modPow(toBig(input), BigInt(e), m), k)),
+        );
+      }
+    });
+
     it("uses a blinding factor a limited number of times", () => {
       const random = new Seeded("blinding runs out");
       wasm.reset();
