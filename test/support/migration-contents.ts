@@ -5,13 +5,15 @@ import type { AuthSession, TpmClient } from "../../src/codec/client.ts";
 import type { inputs, values } from "../../src/codec/index.ts";
 import { ecc } from "./engine-templates.ts";
 
-const PCR = 16;
+/** Neither PCR ends policy sessions that have seen other PCRs: its changes are not counted (TCG PC Client PFP). */
+const PCR = 23;
+const POLICY_PCR = 16;
 const NV_INDEX = 0x0180_0007;
 const NV_SIZE = 32;
 const PERSISTENT = 0x8101_0077;
 const AUTH = "6162";
 
-const KEY_PCR = { pcrDigest: "", pcrs: [{ hash: "SHA256", pcrSelect: [PCR] }] } as const;
+const KEY_PCR = { pcrDigest: "", pcrs: [{ hash: "SHA256", pcrSelect: [POLICY_PCR] }] } as const;
 const SCHEME = { scheme: "ECDSA", details: { hashAlg: "SHA256" } } as const;
 const NO_TICKET = { tag: "HASHCHECK", hierarchy: "NULL", digest: "" } as const;
 
@@ -49,13 +51,13 @@ function signedBy({ outPublic }: Key, message: Uint8Array, signature: values.TPM
 }
 
 /** The part of it that changes as time goes on. */
-interface Values {
+export interface Values {
   readonly pcr: Uint8Array;
   readonly nv: Uint8Array;
 }
 
 /**
- * A PCR, an NV Index, a persistent and a transient key, the saved context of another key, and a policy session, bound to that PCR,
+ * A PCR, an NV Index, a persistent and a transient key, the saved context of another key, and a policy session, bound to another PCR,
  * that authorizes the use of a third.
  */
 export class TpmContents {
@@ -98,6 +100,10 @@ export class TpmContents {
     });
     await writeNv(client, nv);
     const pcr = await extendPcr(client, await readPcr(client));
+    await client.command("PCR_Extend", {
+      handles: { pcrHandle: POLICY_PCR },
+      parameters: { digests: [{ hashAlg: "SHA256", digest: pcr }] },
+    });
 
     const persistent = await primary(client, "persistent");
     await client.command("EvictControl", {
@@ -127,7 +133,7 @@ export class TpmContents {
     return contents;
   }
 
-  /** What it holds now; `check` can be given it after the TPM was put back to now. */
+  /** What it holds now. */
   get values(): Values {
     return this.#values;
   }
@@ -137,25 +143,15 @@ export class TpmContents {
     const client = this.#client;
     this.#values = values;
     expect(await readPcr(client), "the PCR").toEqual(values.pcr);
-    const { data } = await client.command("NV_Read", {
-      handles: { authHandle: { handle: NV_INDEX, auth: AUTH }, nvIndex: NV_INDEX },
-      parameters: { size: NV_SIZE, offset: 0 },
-    });
-    expect(data, "the NV Index").toEqual(values.nv);
+    expect(await readNv(client), "the NV Index").toEqual(values.nv);
     await this.#sign("the persistent key", this.#persistent);
     await this.#sign("the transient key", this.#transient);
     const { loadedHandle } = await client.command("ContextLoad", { parameters: { context: this.#saved.context } });
     await this.#sign("the key whose context was saved", { ...this.#saved.key, handle: loadedHandle });
     await flush(client, loadedHandle);
-  }
-
-  /**
-   * The session, which was bound to the PCR before, authorizes the key now; it is bound again, for another time.
-   * A policy on PCRs fails once any of them changed, so this comes before `change`.
-   */
-  async checkSession(): Promise<void> {
+    // The session, which was bound to the PCR before, authorizes the key now, and is bound again for another time.
     const handles = { policySession: this.#session };
-    const { policyDigest } = await this.#client.command("PolicyGetDigest", { handles });
+    const { policyDigest } = await client.command("PolicyGetDigest", { handles });
     await this.#sign("the key with a policy", this.#policyKey, this.#session);
     await this.#arm(policyDigest);
   }
@@ -168,12 +164,11 @@ export class TpmContents {
     expect(policyDigest, "the policy session's digest").toEqual(expected);
   }
 
-  /** New data in the NV Index, and the PCR extended where the policy session is not needed any more. */
-  async change(options: { readonly pcr?: boolean } = {}): Promise<void> {
+  /** New data in the NV Index, and the PCR extended. */
+  async change(): Promise<void> {
     const nv = new Uint8Array(randomBytes(NV_SIZE));
     await writeNv(this.#client, nv);
-    const pcr = options.pcr ? await extendPcr(this.#client, this.#values.pcr) : this.#values.pcr;
-    this.#values = { nv, pcr };
+    this.#values = { nv, pcr: await extendPcr(this.#client, this.#values.pcr) };
   }
 
   async #sign(what: string, key: Key, session?: AuthSession): Promise<void> {

@@ -108,8 +108,20 @@ export class MovingGuest {
 
   /** Another host, whose QEMU waits for the guest. */
   prepare(options: HostOptions): Promise<Host> {
-    const incoming = { ...options, args: [...(options.args ?? []), "-incoming", "defer"] };
-    return Host.start(incoming, (...place) => Guest.start(this.#options(incoming, ...place)));
+    return this.#start(options, "-incoming", "defer");
+  }
+
+  /** Ends the machine, and starts it on another host with a snapshot on its disk. */
+  async startFromSnapshot(name: string, options: HostOptions): Promise<void> {
+    await this.guest.quit();
+    await this.host.dispose();
+    this.#host = await this.#start(options, "-loadvm", name);
+    if (!(await this.guest.runs())) throw new Error(`QEMU ended: ${(await this.guest.ended()).stderr}`);
+  }
+
+  #start(options: HostOptions, ...words: string[]): Promise<Host> {
+    const all = { ...options, args: [...(options.args ?? []), ...words] };
+    return Host.start(all, (...place) => Guest.start(this.#options(all, ...place)));
   }
 
   #options(options: HostOptions, folder: string, controlSocket: string) {
