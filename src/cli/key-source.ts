@@ -6,6 +6,9 @@ import { OptionError } from "./option-list.ts";
 /** Where a secret is: a path, or the number of an open descriptor. */
 export type KeySource = string | number;
 
+/** Told what the user should know and nothing else says. */
+export type Warn = (sentence: string) => void;
+
 const CHUNK = 1024;
 
 /**
@@ -37,9 +40,49 @@ export function readSecret(
   }
 }
 
-/** Unlinks a file that was to be read only once. */
-export function removeSecret(source: KeySource): void {
-  if (typeof source === "string") fs.rmSync(source, { force: true });
+/** Unlinks files that were to be read only once; one that stays is no reason not to start. */
+export function removeSecrets(warn: Warn, ...files: readonly (string | undefined)[]): void {
+  for (const file of files) {
+    if (file === undefined) continue;
+    try {
+      fs.rmSync(file, { force: true });
+    } catch (error) {
+      warn(`${file} was read and could not be removed: ${systemMessage(error)}`);
+    }
+  }
+}
+
+/** The descriptor that a list names; as for swtpm a negative number is none. */
+export const descriptor = (fd: number | undefined) => (fd === undefined || fd < 0 ? undefined : fd);
+
+/**
+ * The bytes of hexadecimal digits, with or without 0x before them, up to white space or the end.
+ *
+ * @param limit in bytes.
+ * @returns undefined for anything else, and for more than the limit.
+ */
+export function parseHex(text: Uint8Array, limit: number): Uint8Array | undefined {
+  const start = text[0] === 0x30 && text[1] === 0x78 ? 2 : 0;
+  const bytes = new Uint8Array(limit);
+  let size = 0;
+  for (let at = start; at < text.length && !isSpace(text[at]!); at += 2) {
+    const high = digitOf(text[at]);
+    const low = digitOf(text[at + 1]);
+    if (high < 0 || low < 0 || size === limit) return undefined;
+    bytes[size++] = (high << 4) | low;
+  }
+  return size > 0 ? bytes.subarray(0, size) : undefined;
+}
+
+/** As isspace(3), and the NUL that ends a string in C. */
+const isSpace = (byte: number) => byte === 0 || byte === 0x20 || (byte >= 0x09 && byte <= 0x0d);
+
+/** The value of a hexadecimal digit; -1 for another character. */
+function digitOf(byte: number | undefined): number {
+  if (byte === undefined) return -1;
+  if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;
+  const letter = byte | 0x20;
+  return letter >= 0x61 && letter <= 0x66 ? letter - 0x61 + 10 : -1;
 }
 
 function open(file: string, what: "key" | "passphrase"): number {
