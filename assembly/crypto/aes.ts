@@ -108,29 +108,28 @@ function substituteWord(word: u32): u32 {
 /** The rounds between the first and the last round key, on a state that the first has been added to. */
 @inline
 function middleRounds(x: v128, schedule: usize, last: usize): v128 {
+  for (let at = schedule + 16; at < last; at += 16) x = round(x, v128.load(at));
+  return x;
+}
+
+/** ShiftRows, SubBytes, MixColumns and a round key. */
+@inline
+function round(x: v128, key: v128): v128 {
   const nibbles = v128.load(NIBBLES);
   const inverse = v128.load(INVERSE);
-  const inverseA = v128.load(INVERSE_A);
-  const u1 = v128.load(ENC_1U);
-  const t1 = v128.load(ENC_1T);
-  const u2 = v128.load(ENC_2U);
-  const t2 = v128.load(ENC_2T);
-  const u3 = v128.load(ENC_3U);
-  const t3 = v128.load(ENC_3T);
-  for (let at = schedule + 16; at < last; at += 16) {
-    x = shiftRows(x);
-    const i = highNibbles(x, nibbles);
-    const k = v128.and(x, nibbles);
-    const j = v128.xor(i, k);
-    const ak = look(inverseA, k);
-    const io = half(inverse, i, ak, j);
-    const jo = half(inverse, j, ak, i);
-    // MixColumns: 2 s[r] + 3 s[r+1] + s[r+2] + s[r+3]
-    const once = combine(u1, io, t1, jo);
-    const near = v128.xor(v128.xor(combine(u2, io, t2, jo), v128.load(at)), rows1(combine(u3, io, t3, jo)));
-    x = v128.xor(near, v128.xor(rows2(once), rows3(once)));
-  }
-  return x;
+  x = shiftRows(x);
+  const i = highNibbles(x, nibbles);
+  const k = v128.and(x, nibbles);
+  const j = v128.xor(i, k);
+  const ak = look(v128.load(INVERSE_A), k);
+  const io = half(inverse, i, ak, j);
+  const jo = half(inverse, j, ak, i);
+  // MixColumns: 2 s[r] + 3 s[r+1] + s[r+2] + s[r+3]
+  const once = combine(v128.load(ENC_1U), io, v128.load(ENC_1T), jo);
+  const twice = combine(v128.load(ENC_2U), io, v128.load(ENC_2T), jo);
+  const thrice = combine(v128.load(ENC_3U), io, v128.load(ENC_3T), jo);
+  const near = v128.xor(v128.xor(twice, key), rows1(thrice));
+  return v128.xor(near, v128.xor(rows2(once), rows3(once)));
 }
 
 /** Encrypts the block at `input` to `out`, which may be the same. */
@@ -160,5 +159,38 @@ export function aesCfbEncrypt(schedule: usize, iv: usize, input: usize, out: usi
     block = v128.xor(transpose(v128.xor(substitute(ENC_OUT_U, ENC_OUT_T, y), lastKey)), plain);
     v128.store(out, block);
   }
+  v128.store(iv, block);
+}
+
+/**
+ * CFB decryption of `length` bytes, a multiple of 16, from `input` to `out`, which may be the same; the block at `iv` is replaced
+ * by the last ciphertext block. Two blocks are under way at once: neither waits for the other.
+ */
+export function aesCfbDecrypt(schedule: usize, iv: usize, input: usize, out: usize, length: u32): void {
+  const last = schedule + 16 * load<u32>(schedule, AES_ROUNDS);
+  const firstKey = v128.load(schedule);
+  const lastKey = v128.load(last);
+  let block = v128.load(iv);
+  const end = input + length;
+  for (; input + 16 < end; input += 32, out += 32) {
+    const first = v128.load(input);
+    let x = v128.xor(linear(ENC_IN_LO, ENC_IN_HI, transpose(block)), firstKey);
+    let y = v128.xor(linear(ENC_IN_LO, ENC_IN_HI, transpose(first)), firstKey);
+    block = v128.load(input, 16);
+    for (let at = schedule + 16; at < last; at += 16) {
+      const key = v128.load(at);
+      x = round(x, key);
+      y = round(y, key);
+    }
+    x = v128.xor(substitute(ENC_OUT_U, ENC_OUT_T, shiftRows(x)), lastKey);
+    y = v128.xor(substitute(ENC_OUT_U, ENC_OUT_T, shiftRows(y)), lastKey);
+    v128.store(out, v128.xor(transpose(x), first));
+    v128.store(out, v128.xor(transpose(y), block), 16);
+  }
+  v128.store(iv, block);
+  if (input == end) return;
+  block = v128.load(input);
+  aesEncrypt(schedule, iv, iv);
+  v128.store(out, v128.xor(v128.load(iv), block));
   v128.store(iv, block);
 }

@@ -5,7 +5,7 @@
 // the last ciphertext block (CBC, CFB), the last output block (OFB), the next counter (CTR). CFB, OFB and CTR take any length;
 // after a CFB call that ended within a block, `iv` is the partial ciphertext followed by unused key stream, as OpenSSL (and
 // so libtpms) leaves it. ECB and CBC need whole blocks, which the caller checks.
-import { aesCfbEncrypt, aesEncrypt, aesExpandKey } from "./aes";
+import { aesCfbDecrypt, aesCfbEncrypt, aesEncrypt, aesExpandKey } from "./aes";
 import { aesBeginDecrypt, aesDecrypt, aesEndDecrypt } from "./aes-decrypt";
 import { camelliaDecrypt, camelliaEncrypt, camelliaExpandKey } from "./camellia";
 import { increment8, increment16 } from "./counter";
@@ -137,6 +137,13 @@ export function cfbEncrypt(c: u32, schedule: usize, iv: usize, input: usize, out
 /** CFB decryption of `length` bytes. */
 export function cfbDecrypt(c: u32, schedule: usize, iv: usize, input: usize, out: usize, length: u32): void {
   const size = cipherBlockSize(c);
+  if (c == CIPHER_AES) {
+    const whole = length & ~15;
+    aesCfbDecrypt(schedule, iv, input, out, whole);
+    input += whole;
+    out += whole;
+    length -= whole;
+  }
   for (; length >= size; length -= size) {
     cipherEncryptBlock(c, schedule, iv, BLOCK);
     copyBlock(iv, input, size);
