@@ -17,6 +17,8 @@ export type { EngineHost } from "./engine/engine.ts";
 export { createEngineBackend, type EngineBackendOptions } from "./engine/engine-backend.ts";
 export { DirStore, type DirStoreOptions } from "./state/dir-store.ts";
 export type { DeviceFile } from "./platform/device-file.ts";
+export { LinearStore, type LinearStoreOptions } from "./state/linear-store.ts";
 export { MemoryStore } from "./state/memory-store.ts";
+export { OverlayStore } from "./state/overlay-store.ts";
 export { type Generation, type StateBlobs, StateError, type StateErrorKind, type StateStore } from "./state/store.ts";
 export { Tpm, type TpmOptions } from "./tpm.ts";

@@ -13,11 +13,17 @@ const FEATURES = [
   "cmdarg-print-states",
   "cmdarg-migration",
   "nvram-backend-dir",
+  "nvram-backend-file",
 ];
 /** Words that are printed where TPM 2.0 is asked about, after the key sizes. */
 const TPM2_FEATURES = ["cmdarg-profile", "cmdarg-print-profiles", "profile-opt-remove-disabled"];
 /** Words that come after those. */
-const LATER_FEATURES = ["cmdarg-print-info", "tpmstate-opt-lock", "tpmstate-dir-backend-opt-fsync"];
+const LATER_FEATURES = [
+  "cmdarg-print-info",
+  "tpmstate-opt-lock",
+  "tpmstate-dir-backend-opt-backup",
+  "tpmstate-dir-backend-opt-fsync",
+];
 
 interface Info {
   readonly TPMFeatures: { readonly RSAKeySizes: readonly number[] };

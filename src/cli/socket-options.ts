@@ -31,8 +31,9 @@ export const SOCKET_OPTIONS: readonly OptionSpec[] = [
     long: "tpmstate",
     value: "LIST",
     help:
-      "where the state is: dir=DIR|backend-uri=dir://DIR|backend-uri=memory://\n" +
-      "[,mode=OCTAL][,lock=BOOL][,fsync=BOOL]; files are synced to disk unless fsync=false.\n" +
+      "where the state is: dir=DIR|backend-uri=dir://DIR|file://FILE|memory://[,mode=OCTAL]\n" +
+      "[,lock=BOOL][,backup=BOOL][,fsync=BOOL][,ephemeral]; files are synced to disk unless\n" +
+      "fsync=false; backup keeps the state before the last one; with ephemeral changes vanish.\n" +
       "Without it the environment variable TPM_PATH counts",
   },
   { long: "tpm2", help: "a TPM 2.0" },

@@ -4,10 +4,9 @@ import { INFO } from "../engine/info.ts";
 import { nodeTransport } from "../platform/node-transport.ts";
 import { type Log, logBytes } from "../server/log.ts";
 import { TpmServer } from "../server/tpm-server.ts";
-import { listStates } from "../state/dir-store.ts";
 import type { StateFormat } from "../state/format.ts";
 import { MemoryStore } from "../state/memory-store.ts";
-import { NoStore } from "../state/open-store.ts";
+import { NoStore, statesAt } from "../state/open-store.ts";
 import type { StateStore } from "../state/store.ts";
 import { changeUser } from "./account.ts";
 import type { BackendFactory } from "./backend-factory.ts";
@@ -80,7 +79,7 @@ async function print(options: SocketOptions, createBackend: BackendFactory): Pro
   const { uri } = options.state();
   if (options.print === "states") {
     if (uri === undefined) throw new OptionError("Error: --tpmstate option is required for --print-states");
-    const states = uri.startsWith("dir://") ? listStates(uri.slice("dir://".length), options.tpm2 ? "2.0" : "1.2") : [];
+    const states = statesAt(uri, options.tpm2 ? "2.0" : "1.2");
     const list = states.map(({ name, size }) => ` {"name": "${name}", "size": ${size}}`).join(",");
     process.stdout.write(`{ "type": "swtpm", "states": [${list}${list ? " " : ""}] }`);
     return 0;
@@ -113,7 +112,8 @@ function formatOf(options: SocketOptions, log: Log): Promise<StateFormat> {
 }
 
 function storeOf(options: SocketOptions, log: Log, format: StateFormat): StateStore {
-  return openState(options.state(), "2.0", warnIn(log), format) ?? new NoStore();
+  const inform = (sentence: string) => log.line(sentence);
+  return openState(options.state(), "2.0", warnIn(log), format, inform) ?? new NoStore();
 }
 
 const warnIn = (log: Log) => (sentence: string) => log.line(`Warning: ${sentence}`);

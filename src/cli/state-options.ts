@@ -11,6 +11,9 @@ export interface StateOptions {
   readonly mode?: number;
   readonly lock?: boolean;
   readonly fsync?: boolean;
+  readonly backup?: boolean;
+  /** wtpm's own: changes vanish with the process. */
+  readonly ephemeral?: boolean;
 }
 
 /**
@@ -27,21 +30,13 @@ export function stateOptions(text: string | undefined, environment: Environment)
     lock: "boolean",
     backup: "boolean",
     fsync: "boolean",
+    ephemeral: "boolean",
   });
   const uri = list.dir === undefined ? list["backend-uri"] : `dir://${list.dir}`;
   if (uri === undefined)
     throw new OptionError("The dir or backend-uri parameters is required for the tpmstate option.");
-  if (list.backup)
-    throw new OptionError(
-      "--tpmstate backup is not supported yet: the state is replaced atomically and synced to disk",
-    );
-  const { mode, lock, fsync } = list;
-  return {
-    uri,
-    ...(mode === undefined ? {} : { mode }),
-    ...(lock === undefined ? {} : { lock }),
-    ...(fsync === undefined ? {} : { fsync }),
-  };
+  const { dir: _dir, "backend-uri": _uri, ...rest } = list;
+  return { uri, ...rest };
 }
 
 /**
@@ -49,6 +44,7 @@ export function stateOptions(text: string | undefined, environment: Environment)
  *
  * @param warn told what the user should know and nothing else says.
  * @param format what is put around the blobs: `stateFormat` of what --key says.
+ * @param inform told what swtpm writes to its log too.
  * @throws StateError "io" for a place that is none.
  */
 export function openState(
@@ -56,7 +52,8 @@ export function openState(
   family: TpmFamily,
   warn: (sentence: string) => void,
   format?: StateFormat,
+  inform: (sentence: string) => void = () => {},
 ): StateStore | undefined {
   const { uri, ...rest } = options;
-  return uri === undefined ? undefined : openStore(uri, { family, warn, ...(format && { format }), ...rest });
+  return uri === undefined ? undefined : openStore(uri, { family, warn, inform, ...(format && { format }), ...rest });
 }

@@ -45,7 +45,8 @@ class EngineBackend implements Backend {
   #engine: Engine | undefined;
   /** What the TPM, which started without the store's lock, has to store once that is taken. */
   #unsaved: StateChange | undefined;
-  #busy = false;
+  /** The engine whose command is under way, or being stored. */
+  #busy: Engine | undefined;
   #bufferSize = 0;
   /** The TPM of these options started once: their profile is either in its state or does not matter. */
   #started = false;
@@ -69,7 +70,7 @@ class EngineBackend implements Backend {
   powerOff(): void {
     this.#engine?.wipe();
     this.#engine = undefined;
-    this.#busy = false;
+    this.#busy = undefined;
   }
 
   execute(command: Uint8Array, locality: number): Awaitable<Uint8Array> {
@@ -81,9 +82,12 @@ class EngineBackend implements Backend {
     } catch (error) {
       return this.#fail(engine, error);
     }
-    if (size !== PENDING) return this.#finish(engine, size);
-    this.#busy = true;
-    return this.#continue(engine);
+    const response = size === PENDING ? this.#continue(engine) : this.#finish(engine, size);
+    if (!(response instanceof Promise)) return response;
+    this.#busy = engine;
+    return response.finally(() => {
+      if (this.#busy === engine) this.#busy = undefined;
+    });
   }
 
   cancel(): void {
@@ -170,9 +174,13 @@ class EngineBackend implements Backend {
     return this.#engine;
   }
 
+  /** Makes the keeper's blobs those of the store: what was being stored when the TPM was stopped is waited for. */
   #open(deferLock: boolean): Awaitable<void> {
-    if (this.#keeper.locked) return;
-    return this.#stored(() => chain(this.#keeper.open({ deferLock }), () => {}));
+    return this.#stored(() =>
+      chain(this.#keeper.settle(), () => {
+        if (!this.#keeper.locked) return chain(this.#keeper.open({ deferLock }), () => {});
+      }),
+    );
   }
 
   /**
@@ -251,8 +259,6 @@ class EngineBackend implements Backend {
     } catch (error) {
       if (error instanceof BackendError) throw error;
       return this.#fail(engine, error);
-    } finally {
-      this.#busy = false;
     }
   }
 

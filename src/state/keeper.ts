@@ -21,13 +21,20 @@ const LOCK_RETRY_INTERVAL_MS = 10;
  *     await keeper.save({ permanent: newBlob });  // before the response that depends on it leaves
  *     await keeper.close();
  *
- * With a synchronous store no call returns a promise, except a lock that is retried.
+ * With a synchronous store no call returns a promise, except a lock that is retried. With another, calls wait for those before them.
+ *
+ * A save that ends "unknown" is neither lost nor stored: before anything else is done it is repeated as it was, until its outcome is known.
+ * A save that ends "conflict" ends the ownership too: somebody else has the store, and what this TPM runs on is no longer what counts.
  */
 export class StateKeeper {
   readonly store: StateStore;
   readonly #commitAttempts: number;
   #generation: Generation = { number: 0, blobs: {} };
   #fence: number | undefined;
+  /** What was committed with an outcome that is not known. */
+  #unsettled: Generation | undefined;
+  /** Settles when what is under way is done. */
+  #work: Promise<void> | undefined;
 
   constructor(store: StateStore, options: KeeperOptions = {}) {
     this.store = store;
@@ -49,11 +56,12 @@ export class StateKeeper {
    * @throws StateError "locked", "damaged", "too-new", "encrypted" or "io".
    */
   open(options: { deferLock?: boolean } = {}): Awaitable<StateBlobs> {
-    return chain(options.deferLock ? undefined : this.lock(0), () =>
-      chain(this.store.load(), (generation) => {
-        this.#generation = generation;
-        return generation.blobs;
-      }),
+    return this.#inTurn(() =>
+      chain(this.#settle(), () =>
+        chain(options.deferLock ? undefined : this.#acquire(0), () =>
+          chain(this.store.load(), (generation) => this.#take(generation)),
+        ),
+      ),
     );
   }
 
@@ -63,25 +71,38 @@ export class StateKeeper {
    * @throws StateError "locked".
    */
   lock(retries: number): Awaitable<void> {
-    if (this.#fence !== undefined) return;
-    return attempt<void>(
-      () =>
-        chain(this.store.acquire(), (fence) => {
-          this.#fence = fence;
-        }),
-      (error) => {
-        if (retries <= 0 || !(error instanceof StateError) || error.kind !== "locked") throw error;
-        return new Promise<void>((resolve) => setTimeout(resolve, LOCK_RETRY_INTERVAL_MS)).then(() =>
-          this.lock(retries - 1),
-        );
-      },
+    return this.#inTurn(() => this.#acquire(retries));
+  }
+
+  /**
+   * Waits for what is under way, and finds out what became of a save whose outcome was not known. Afterwards `blobs` are what the store
+   * holds, or `locked` is false: then another owner has written, and `open` is due.
+   *
+   * @throws StateError "unknown" when it cannot be found out yet.
+   */
+  settle(): Awaitable<void> {
+    return this.#inTurn(() => this.#settle());
+  }
+
+  /**
+   * The generation before, where the store keeps one: for a TPM that cannot be started with the newest. The next save replaces the newest.
+   *
+   * @returns undefined when there is none.
+   */
+  openPrevious(): Awaitable<StateBlobs | undefined> {
+    return this.#inTurn(() =>
+      chain(this.store.loadPrevious?.(), (generation) => (generation ? this.#take(generation) : undefined)),
     );
   }
 
   /** Lets another owner have the store. */
   unlock(): Awaitable<void> {
-    this.#fence = undefined;
-    return this.store.release();
+    return this.#inTurn(() =>
+      chain(this.#settle(), () => {
+        this.#fence = undefined;
+        return this.store.release();
+      }),
+    );
   }
 
   /**
@@ -91,21 +112,76 @@ export class StateKeeper {
    * @throws StateError "conflict" when the store is not owned or somebody else wrote, "io", "unknown".
    */
   save(change: StateChange): Awaitable<void> {
-    if (this.#fence === undefined) throw new StateError("conflict", `${this.store.name}: the state is not locked`);
-    const blobs: { [type in StateBlobType]?: Uint8Array } = { ...this.#generation.blobs };
-    for (const type of BLOB_TYPES) {
-      if (!(type in change)) continue;
-      const blob = change[type];
-      if (blob && blob.length > 0) blobs[type] = blob;
-      else delete blobs[type];
-    }
-    return this.#commit({ number: this.#generation.number + 1, blobs }, this.#fence, this.#commitAttempts);
+    return this.#inTurn(() =>
+      chain(this.#settle(), () => {
+        const fence = this.#fence;
+        if (fence === undefined) throw new StateError("conflict", `${this.store.name}: the state is not locked`);
+        const blobs: { [type in StateBlobType]?: Uint8Array } = { ...this.#generation.blobs };
+        for (const type of BLOB_TYPES) {
+          if (!(type in change)) continue;
+          const blob = change[type];
+          if (blob && blob.length > 0) blobs[type] = blob;
+          else delete blobs[type];
+        }
+        return this.#commit({ number: this.#generation.number + 1, blobs }, fence, this.#commitAttempts);
+      }),
+    );
   }
 
   /** Gives the store up. */
   close(): Awaitable<void> {
-    this.#fence = undefined;
-    return this.store.close();
+    return this.#inTurn(() => {
+      this.#fence = undefined;
+      this.#unsettled = undefined;
+      return this.store.close();
+    });
+  }
+
+  /** Does something when what is under way is done. */
+  #inTurn<T>(work: () => Awaitable<T>): Awaitable<T> {
+    const result = this.#work ? this.#work.then(work) : work();
+    if (!(result instanceof Promise)) return result;
+    const settled = result.then(
+      () => {},
+      () => {},
+    );
+    const turn = settled.then(() => {
+      if (this.#work === turn) this.#work = undefined;
+    });
+    this.#work = turn;
+    return result;
+  }
+
+  #take(generation: Generation): StateBlobs {
+    this.#generation = generation;
+    return generation.blobs;
+  }
+
+  #acquire(retries: number): Awaitable<void> {
+    if (this.#fence !== undefined) return;
+    return attempt<void>(
+      () =>
+        chain(this.store.acquire(), (fence) => {
+          this.#fence = fence;
+        }),
+      (error) => {
+        if (retries <= 0 || !(error instanceof StateError) || error.kind !== "locked") throw error;
+        return new Promise<void>((resolve) => setTimeout(resolve, LOCK_RETRY_INTERVAL_MS)).then(() =>
+          this.#acquire(retries - 1),
+        );
+      },
+    );
+  }
+
+  #settle(): Awaitable<void> {
+    const [unsettled, fence] = [this.#unsettled, this.#fence];
+    if (!unsettled || fence === undefined) return;
+    return attempt<void>(
+      () => this.#commit(unsettled, fence, this.#commitAttempts),
+      (error) => {
+        if (!(error instanceof StateError) || error.kind !== "conflict") throw error;
+      },
+    );
   }
 
   #commit(next: Generation, fence: number, attempts: number): Awaitable<void> {
@@ -113,10 +189,18 @@ export class StateKeeper {
       () =>
         chain(this.store.commit(next, fence), () => {
           this.#generation = next;
+          this.#unsettled = undefined;
         }),
       (error) => {
-        if (attempts <= 1 || !(error instanceof StateError) || error.kind !== "unknown") throw error;
-        return this.#commit(next, fence, attempts - 1);
+        const kind = error instanceof StateError ? error.kind : undefined;
+        if (kind === "unknown") this.#unsettled = next;
+        if (kind === "unknown" && attempts > 1) return this.#commit(next, fence, attempts - 1);
+        if (kind !== "conflict") throw error;
+        this.#unsettled = undefined;
+        this.#fence = undefined;
+        return chain(this.store.release(), () => {
+          throw error;
+        });
       },
     );
   }

@@ -1,21 +1,53 @@
 // Stores by the names users give them.
+import { statSync } from "node:fs";
 import type { TpmFamily } from "../backend/backend.ts";
-import { DirStore, type DirStoreOptions } from "./dir-store.ts";
+import { DirStore, type DirStoreOptions, listStates } from "./dir-store.ts";
+import { LinearStore, listLinearStates } from "./linear-store.ts";
 import { MemoryStore } from "./memory-store.ts";
+import { OverlayStore } from "./overlay-store.ts";
 import { type Generation, StateError, type StateStore } from "./store.ts";
 
+/** Options of all stores; each takes those that it knows. `fileSystem` is for tests of single stores. */
+export interface OpenStoreOptions extends Omit<DirStoreOptions, "fileSystem"> {
+  readonly family: TpmFamily;
+  /** Keep changes in memory only, and leave the stored state as it is. Default false. */
+  readonly ephemeral?: boolean;
+  /** Told what swtpm says in its log too. */
+  readonly inform?: (sentence: string) => void;
+}
+
+const [DIR, FILE, MEMORY] = ["dir://", "file://", "memory://"] as const;
+
 /**
- * The store of `--tpmstate backend-uri=`: `dir://PATH`, or `memory://` for state that vanishes with the process.
+ * The store of `--tpmstate backend-uri=`: `dir://PATH`, `file://PATH` for a file or block device with everything in it, or `memory://` for
+ * state that vanishes with the process.
  *
- * @throws StateError "io" with a sentence for any other.
+ * @throws StateError "io" with a sentence for any other, and for options that the place does not have.
  */
-export function openStore(uri: string, options: DirStoreOptions & { readonly family: TpmFamily }): StateStore {
-  if (uri.startsWith("dir://")) return new DirStore(uri.slice("dir://".length), options);
-  if (uri.startsWith("memory://")) return new MemoryStore({}, uri);
-  if (uri.startsWith("file://")) {
-    throw new StateError("io", `${uri}: state in a single file is not supported yet; use dir://DIRECTORY`);
+export function openStore(uri: string, options: OpenStoreOptions): StateStore {
+  const { ephemeral = false, ...rest } = options;
+  if (!ephemeral) return openBase(uri, rest);
+  // Nothing would ever complain of a directory that is not there.
+  if (uri.startsWith(DIR) && !statSync(uri.slice(DIR.length), { throwIfNoEntry: false })?.isDirectory())
+    throw new StateError("io", `${uri}: there is no such directory`);
+  return new OverlayStore(openBase(uri, { ...rest, readOnly: true }));
+}
+
+function openBase(uri: string, options: Omit<OpenStoreOptions, "ephemeral">): StateStore {
+  if (uri.startsWith(DIR)) return new DirStore(uri.slice(DIR.length), options);
+  if (uri.startsWith(MEMORY)) return new MemoryStore({}, uri);
+  if (uri.startsWith(FILE)) {
+    if (options.backup)
+      throw new StateError("io", `${uri}: The backup option is not supported with this storage backend`);
+    return new LinearStore(uri.slice(FILE.length), options);
   }
-  throw new StateError("io", `${uri}: unsupported state backend; use dir://DIRECTORY`);
+  throw new StateError("io", `${uri}: unsupported state backend; use dir://DIRECTORY or file://FILE`);
+}
+
+/** Which blobs the place has, and the size of their containers in bytes: what --print-states prints. */
+export function statesAt(uri: string, family: TpmFamily): { name: string; size: number }[] {
+  if (uri.startsWith(DIR)) return listStates(uri.slice(DIR.length), family);
+  return uri.startsWith(FILE) ? listLinearStates(uri.slice(FILE.length)) : [];
 }
 
 /** Stands in where no place was given: control commands work, starting the TPM does not. */

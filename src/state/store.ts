@@ -43,6 +43,12 @@ export interface StateStore {
   load(): Awaitable<Generation>;
 
   /**
+   * The generation before the one that `load` gave, where the store keeps it for the case that the newest is of no use to the TPM. From
+   * then on it counts as the stored one.
+   */
+  loadPrevious?(): Awaitable<Generation | undefined>;
+
+  /**
    * Stores a whole generation durably, if the stored one is still `next.number - 1` and `fence` is the newest owner's. A blob that is
    * the same object as in the generation before is taken as unchanged.
    *

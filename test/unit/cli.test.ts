@@ -178,6 +178,11 @@ describe("wtpm socket", () => {
   });
 
   test("the state comes from --tpmstate or TPM_PATH", () => {
+    expect(parse("--tpmstate backend-uri=file:///x,backup,ephemeral").state()).toEqual({
+      uri: "file:///x",
+      backup: true,
+      ephemeral: true,
+    });
     expect(parse("--tpmstate backend-uri=dir:///x,lock=false,fsync=false").state()).toEqual({
       uri: "dir:///x",
       lock: false,
@@ -218,7 +223,7 @@ describe("wtpm socket", () => {
 
   test.each([
     ["--tpmstate mode=0600", "The dir or backend-uri parameters is required for the tpmstate option."],
-    ["--tpmstate dir=/x,backup", /backup is not supported yet/],
+    ["--tpmstate dir=/x,persistent", "Error parsing tpmstate options: Unknown option 'persistent'"],
   ])("'%s' is refused", (words, message) => {
     expect(() => parse(words).state()).toThrow(message);
   });

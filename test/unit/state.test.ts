@@ -6,9 +6,10 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { lockFile } from "../../src/platform/file-lock.ts";
 import { ContainerError, decodeMigrationBlob, encodeMigrationBlob, plainFormat } from "../../src/state/container.ts";
-import { DirStore, listStates, type StoreFileSystem } from "../../src/state/dir-store.ts";
+import { DirStore, listStates } from "../../src/state/dir-store.ts";
 import { StateKeeper } from "../../src/state/keeper.ts";
 import { MemoryStore } from "../../src/state/memory-store.ts";
+import type { DirectoryFileSystem } from "../../src/state/state-files.ts";
 import { StateError, type StateErrorKind } from "../../src/state/store.ts";
 
 const bytes = (...values: number[]) => Uint8Array.from(values);
@@ -230,7 +231,7 @@ describe("DirStore", () => {
 
   describe("when the file system fails", () => {
     /** node:fs, except that the call whose number is `failAt` throws. */
-    function failing(failAt: number): { fileSystem: StoreFileSystem; calls: () => number } {
+    function failing(failAt: number): { fileSystem: DirectoryFileSystem; calls: () => number } {
       const state = { calls: 0 };
       const wrap = <T extends (...args: never[]) => unknown>(call: T): T =>
         ((...args: never[]) => {
@@ -242,15 +243,17 @@ describe("DirStore", () => {
         "openSync",
         "fstatSync",
         "readFileSync",
+        "readSync",
         "writeSync",
         "fchmodSync",
         "fsyncSync",
         "closeSync",
+        "linkSync",
         "renameSync",
         "unlinkSync",
       ] as const;
       const facade = Object.fromEntries(names.map((name) => [name, wrap(fs[name] as (...args: never[]) => unknown)]));
-      return { fileSystem: facade as unknown as StoreFileSystem, calls: () => state.calls };
+      return { fileSystem: facade as unknown as DirectoryFileSystem, calls: () => state.calls };
     }
 
     test("at any call, the stored state is the old or the new one, and 'io' means the old one", () => {
@@ -281,8 +284,16 @@ describe("DirStore", () => {
     });
 
     test("a commit of unknown outcome is repeated by the keeper until it is known", () => {
-      // Calls of a commit into an empty directory: open, write, fsync, fstat, close, rename, then open of the directory.
-      const store = new DirStore(dir, { lock: false, fileSystem: failing(3 + 7).fileSystem });
+      let syncs = 0;
+      const fileSystem: DirectoryFileSystem = {
+        ...fs,
+        fsyncSync(fd) {
+          // The second sync of a commit is that of the directory.
+          if (++syncs === 2) throw new Error("EIO");
+          fs.fsyncSync(fd);
+        },
+      };
+      const store = new DirStore(dir, { lock: false, fileSystem });
       const keeper = new StateKeeper(store);
       keeper.open();
       keeper.save({ permanent: bytes(5) });

@@ -1,0 +1,212 @@
+// swtpm's linear NVRAM store: the states of a TPM one behind the other in a file or on a block device. Little-endian.
+//
+//   u64 magic  u8 version (1)  u8 0  u16 header size (192)
+//   then 15 entries: u32 offset (0: no such state)  u32 size of the state  u32 size of its section
+//
+// Entries 0, 1 and 2 are the permanent, the volatile and the save state. swtpm writes a state that fits into its section in place; else it
+// moves the sections behind down by the section's size, and puts the state at the end: there must be no gap between two sections.
+//
+// This program never touches a live section. A commit writes all states into a free region, syncs that, and then switches the header:
+//
+//   0      header
+//   4096k  a region: 512 bytes of record, then the sections
+//
+// The record holds the header before the commit and the one of the commit, so that a header that was written in part (some bytes old, some
+// new) is recognised and completed. A header that is neither was written by swtpm, and counts as it is.
+import { createHash } from "node:crypto";
+import type { StateBlobType } from "../backend/backend.ts";
+import { BLOB_TYPES, StateError } from "./store.ts";
+
+export const HEADER_SIZE = 192;
+export const RECORD_SIZE = 512;
+/** Where regions begin: multiples of what disks write at once. */
+export const REGION_ALIGNMENT = 4096;
+
+const MAGIC = 0x7377_7470_6d6c_696en;
+const VERSION = 1;
+const ENTRIES_AT = 12;
+const ENTRY_SIZE = 12;
+const ENTRY_COUNT = (HEADER_SIZE - ENTRIES_AT) / ENTRY_SIZE;
+
+/** Where a state is, in bytes from the start. */
+export interface Section {
+  readonly offset: number;
+  /** The state's size. */
+  readonly size: number;
+  /** How much the state may grow in place. */
+  readonly room: number;
+}
+
+export type Sections = { readonly [type in StateBlobType]?: Section };
+
+/**
+ * The sections of a header; undefined when it is none.
+ *
+ * @throws StateError "too-new" for a newer version, and for entries of more than one TPM.
+ */
+export function parseHeader(header: Uint8Array): Sections | undefined {
+  const view = viewOf(header);
+  if (header.length < HEADER_SIZE || view.getBigUint64(0, true) !== MAGIC) return undefined;
+  if (header[8]! > VERSION)
+    throw new StateError("too-new", `the linear store has version ${header[8]}; this program knows version ${VERSION}`);
+  const sections: { [type in StateBlobType]?: Section } = {};
+  for (let entry = 0; entry < ENTRY_COUNT; entry++) {
+    const at = ENTRIES_AT + entry * ENTRY_SIZE;
+    const offset = view.getUint32(at, true);
+    if (offset === 0) continue;
+    const type = BLOB_TYPES[entry];
+    if (!type) throw new StateError("too-new", "the linear store holds more states than those of one TPM");
+    sections[type] = { offset, size: view.getUint32(at + 4, true), room: view.getUint32(at + 8, true) };
+  }
+  return sections;
+}
+
+export function encodeHeader(sections: Sections): Uint8Array {
+  const header = new Uint8Array(HEADER_SIZE);
+  const view = viewOf(header);
+  view.setBigUint64(0, MAGIC, true);
+  view.setUint8(8, VERSION);
+  view.setUint16(10, HEADER_SIZE, true);
+  BLOB_TYPES.forEach((type, entry) => {
+    const section = sections[type];
+    if (!section) return;
+    const at = ENTRIES_AT + entry * ENTRY_SIZE;
+    view.setUint32(at, section.offset, true);
+    view.setUint32(at + 4, section.size, true);
+    view.setUint32(at + 8, section.room, true);
+  });
+  return header;
+}
+
+/** The header of a store that holds nothing. */
+export const EMPTY_HEADER: Uint8Array = encodeHeader({});
+
+/** What a commit says of itself, in front of its sections. */
+export interface LinearRecord {
+  /** Counts attempts to commit: what is newer. */
+  readonly sequence: number;
+  readonly generation: number;
+  /** The header that the commit found. */
+  readonly before: Uint8Array;
+  /** The header that it writes. */
+  readonly after: Uint8Array;
+  /** SHA-256 of the states, one behind the other. */
+  readonly digest: Uint8Array;
+}
+
+const RECORD_MAGIC = Uint8Array.from("wtpm-lin", (letter) => letter.charCodeAt(0));
+const [SEQUENCE_AT, GENERATION_AT, BEFORE_AT] = [8, 16, 24];
+const AFTER_AT = BEFORE_AT + HEADER_SIZE;
+const DIGEST_AT = AFTER_AT + HEADER_SIZE;
+const CHECKSUM_AT = DIGEST_AT + 32;
+
+export function encodeRecord(record: LinearRecord): Uint8Array {
+  const bytes = new Uint8Array(RECORD_SIZE);
+  const view = viewOf(bytes);
+  bytes.set(RECORD_MAGIC);
+  view.setBigUint64(SEQUENCE_AT, BigInt(record.sequence), true);
+  view.setBigUint64(GENERATION_AT, BigInt(record.generation), true);
+  bytes.set(record.before, BEFORE_AT);
+  bytes.set(record.after, AFTER_AT);
+  bytes.set(record.digest, DIGEST_AT);
+  bytes.set(sha256(bytes.subarray(0, CHECKSUM_AT)), CHECKSUM_AT);
+  return bytes;
+}
+
+/** All records in an image whose checksum is right, the newest first. */
+export function findRecords(image: Uint8Array): LinearRecord[] {
+  const records: LinearRecord[] = [];
+  for (let at = REGION_ALIGNMENT; at + RECORD_SIZE <= image.length; at += REGION_ALIGNMENT) {
+    const bytes = image.subarray(at, at + RECORD_SIZE);
+    if (!equal(bytes.subarray(0, SEQUENCE_AT), RECORD_MAGIC)) continue;
+    if (!equal(sha256(bytes.subarray(0, CHECKSUM_AT)), bytes.subarray(CHECKSUM_AT, CHECKSUM_AT + 32))) continue;
+    const view = viewOf(bytes);
+    records.push({
+      sequence: Number(view.getBigUint64(SEQUENCE_AT, true)),
+      generation: Number(view.getBigUint64(GENERATION_AT, true)),
+      before: bytes.slice(BEFORE_AT, AFTER_AT),
+      after: bytes.slice(AFTER_AT, DIGEST_AT),
+      digest: bytes.slice(DIGEST_AT, CHECKSUM_AT),
+    });
+  }
+  return records.sort((a, b) => b.sequence - a.sequence);
+}
+
+/** Whether every byte is that of one or the other: what a write in place leaves that did not come to its end. */
+export function isMixture(bytes: Uint8Array, one: Uint8Array, other: Uint8Array): boolean {
+  return bytes.every((byte, i) => byte === one[i] || byte === other[i]);
+}
+
+/** A region that is ready to be written, and the header that makes it the live one. */
+export interface Region {
+  readonly start: number;
+  /** Where it ends, with what sections have in spare. */
+  readonly end: number;
+  /** Record and sections, up to the end of the last state. */
+  readonly bytes: Uint8Array;
+  readonly header: Uint8Array;
+}
+
+export type EncodedStates = { readonly [type in StateBlobType]?: Uint8Array };
+
+/** What a commit writes where: the lowest free region, below what is live or behind it. */
+export function layOut(
+  states: EncodedStates,
+  live: { readonly start: number; readonly end: number },
+  commit: { readonly sequence: number; readonly generation: number; readonly before: Uint8Array },
+): Region {
+  const sections: { [type in StateBlobType]?: Section } = {};
+  const types = BLOB_TYPES.filter((type) => states[type]);
+  const needed = types.reduce((sum, type) => sum + roomFor(states[type]!.length), RECORD_SIZE);
+  const below = REGION_ALIGNMENT + needed <= live.start;
+  const start = below ? REGION_ALIGNMENT : Math.max(REGION_ALIGNMENT, alignUp(live.end));
+  let offset = start + RECORD_SIZE;
+  let last = offset;
+  for (const type of types) {
+    const size = states[type]!.length;
+    sections[type] = { offset, size, room: roomFor(size) };
+    last = offset + size;
+    offset += roomFor(size);
+  }
+  const header = encodeHeader(sections);
+  const bytes = new Uint8Array(last - start);
+  for (const type of types) bytes.set(states[type]!, sections[type]!.offset - start);
+  const digest = digestOf(types.map((type) => states[type]!));
+  bytes.set(encodeRecord({ ...commit, after: header, digest }));
+  return { start, end: offset, bytes, header };
+}
+
+/** What is not to be overwritten: the sections, and the record in front of them. */
+export function extentOf(sections: Sections): { start: number; end: number } {
+  const all = Object.values(sections);
+  if (all.length === 0) return { start: 0, end: 0 };
+  const start = Math.min(...all.map(({ offset }) => offset));
+  return { start: start - (start % REGION_ALIGNMENT), end: Math.max(...all.map(({ offset, room }) => offset + room)) };
+}
+
+export function digestOf(states: readonly Uint8Array[]): Uint8Array {
+  const hash = createHash("sha256");
+  for (const state of states) hash.update(state);
+  return hash.digest();
+}
+
+export function equal(one: Uint8Array, other: Uint8Array): boolean {
+  return Buffer.compare(one, other) === 0;
+}
+
+/** swtpm's size of a section: the next power of two. */
+function roomFor(size: number): number {
+  return size <= 1 ? size : 2 ** (32 - Math.clz32(size - 1));
+}
+
+function alignUp(offset: number): number {
+  return Math.ceil(offset / REGION_ALIGNMENT) * REGION_ALIGNMENT;
+}
+
+function sha256(bytes: Uint8Array): Uint8Array {
+  return createHash("sha256").update(bytes).digest();
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
