@@ -1,77 +1,96 @@
 // The ways from a client to the emulator: a UNIX socket, TCP, and the resource manager tpm2-abrmd on a D-Bus of its own.
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import net from "node:net";
+import { randomInt } from "node:crypto";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { launchEmulator, listeningSockets, startEmulator, temporaryFolder } from "./emulator.ts";
+import { launchEmulator, listeningSockets } from "./emulator.ts";
 import { type Program, run, start, until } from "./process.ts";
 
 /** How a client reaches its TPM. */
 export const WAYS = ["a UNIX socket", "a TCP port", "tpm2-abrmd"] as const;
 export type Way = (typeof WAYS)[number];
 
-/** A running TPM 2.0 that clients can reach. */
+/** A TPM 2.0 that clients can reach, the same way each time it runs. */
 export interface ReachableTpm {
   /** The TCTI of tpm2-tss that leads to it. */
   readonly tcti: string;
   /** What else clients need in their environment. */
   readonly env: Readonly<Record<string, string>>;
-  /** Ends it in good order; its state stays. */
+  /** Starts it, with the state that it stored, and TPM2_Startup(CLEAR). @throws Error, with what it printed */
+  start(): Promise<void>;
+  /** Ends it in good order. */
   stop(): Promise<void>;
 }
 
-/** Starts a TPM with its state in the folder given, after TPM2_Startup(CLEAR). @throws Error, with what it printed */
-export function startTpm(way: Way, stateDir: string): Promise<ReachableTpm> {
-  mkdirSync(stateDir, { recursive: true });
-  if (way === "a TCP port") return overTcp(stateDir);
-  return way === "a UNIX socket" ? overUnixSocket(stateDir) : throughResourceManager(stateDir);
+/** A TPM with its state and sockets in the folder given, which does not run yet. */
+export function reachableTpm(way: Way, folder: string): ReachableTpm {
+  if (way === "a TCP port") return emulatorAt(tcpAddress(freePortPair()), folder);
+  const emulator = emulatorAt(unixAddress(path.join(folder, "tpm")), folder);
+  return way === "a UNIX socket" ? emulator : throughResourceManager(emulator, folder);
 }
 
-async function overUnixSocket(stateDir: string): Promise<ReachableTpm> {
-  const emulator = await startEmulator({ stateDir });
-  const stop = async () => {
-    if (!emulator.process.hasExited()) await emulator.terminate();
-    await emulator.dispose();
+/** Where an emulator listens: the values of --server and --ctrl, and the TCTI for both. */
+interface Address {
+  readonly server: string;
+  readonly ctrl: string;
+  readonly tcti: string;
+  isUsed(): boolean;
+}
+
+/** The control socket is where tpm2-tss looks for it. */
+function unixAddress(file: string): Address {
+  const files = [file, `${file}.ctrl`];
+  return {
+    server: `type=unixio,path=${files[0]}`,
+    ctrl: `type=unixio,path=${files[1]}`,
+    tcti: `swtpm:path=${file}`,
+    isUsed: () => files.every((name) => listeningSockets().has(name)),
   };
-  return { tcti: emulator.tcti, env: {}, stop };
 }
 
-async function overTcp(stateDir: string): Promise<ReachableTpm> {
+function tcpAddress(port: number): Address {
+  return {
+    server: `type=tcp,port=${port}`,
+    ctrl: `type=tcp,port=${port + 1}`,
+    tcti: `swtpm:host=127.0.0.1,port=${port}`,
+    isUsed: () => [port, port + 1].every((number) => listeningPorts().has(number)),
+  };
+}
+
+/** Two ports on which nobody listens, below those that the system gives to connections. */
+function freePortPair(): number {
+  const used = listeningPorts();
   for (;;) {
-    const port = await freePortPair();
-    const emulator = launchEmulator([
-      "--tpm2",
-      ...["--tpmstate", `dir=${stateDir}`],
-      ...["--ctrl", `type=tcp,port=${port + 1}`], // Where tpm2-tss looks for it.
-      ...["--server", `type=tcp,port=${port}`],
-      ...["--flags", "not-need-init,startup-clear"],
-    ]);
-    await until(`the emulator to listen on the ports ${port} and ${port + 1}`, () => {
-      const ports = listeningPorts();
-      return (ports.has(port) && ports.has(port + 1)) || emulator.hasExited();
-    });
-    if (!emulator.hasExited()) {
-      return { tcti: `swtpm:host=127.0.0.1,port=${port}`, env: {}, stop: () => terminate(emulator) };
-    }
-    const { status, stdout, stderr } = await emulator.exited;
-    // Somebody else was faster in taking a port.
-    if (!/EADDRINUSE|in use/i.test(stderr)) throw new Error(`the emulator ended with ${status}:\n${stdout}${stderr}`);
+    const port = randomInt(20_000, 32_000);
+    if (!used.has(port) && !used.has(port + 1)) return port;
   }
 }
 
-async function terminate(program: Program): Promise<void> {
+function emulatorAt(address: Address, folder: string): ReachableTpm {
+  const stateDir = path.join(folder, "state");
+  let emulator: Program | undefined;
+  return {
+    tcti: address.tcti,
+    env: {},
+    async start() {
+      mkdirSync(stateDir, { recursive: true });
+      const { server, ctrl } = address;
+      const launched = launchEmulator([
+        ...["--tpm2", "--tpmstate", `dir=${stateDir}`, "--server", server, "--ctrl", ctrl],
+        ...["--flags", "not-need-init,startup-clear"],
+      ]);
+      emulator = launched;
+      await until(`the emulator to listen at ${server}`, () => address.isUsed() || launched.hasExited());
+      if (launched.hasExited()) throw new Error(`the emulator ended: ${(await launched.exited).stderr}`);
+    },
+    stop: () => terminate(emulator),
+  };
+}
+
+/** Asks a program to end, and waits until it did. */
+async function terminate(program: Program | undefined): Promise<void> {
+  if (!program || program.hasExited()) return;
   program.signal("SIGTERM");
   await program.ended();
-}
-
-/** A port that is free now, and so is the next one. */
-async function freePortPair(): Promise<number> {
-  for (;;) {
-    const first = net.createServer().listen(0, "127.0.0.1");
-    await new Promise((resolve) => first.once("listening", resolve));
-    const { port } = first.address() as net.AddressInfo;
-    await new Promise((resolve) => first.close(resolve));
-    if (port < 65535 && !listeningPorts().has(port + 1)) return port;
-  }
 }
 
 /** The TCP ports on which somebody of this machine listens. */
@@ -100,34 +119,34 @@ const busConfiguration = (socket: string) => `<!DOCTYPE busconfig PUBLIC
 
 const BUS_NAME = "com.intel.tss2.Tabrmd";
 
-async function throughResourceManager(stateDir: string): Promise<ReachableTpm> {
-  const folder = temporaryFolder();
-  const tpm = await overUnixSocket(stateDir);
-  const programs: Program[] = [];
-  const stop = async () => {
-    for (const program of programs.reverse()) await terminate(program);
-    await tpm.stop();
-    rmSync(folder, { recursive: true, force: true });
+/** On a message bus of its own, so that neither the machine's bus nor another test's resource manager matters. */
+function throughResourceManager(tpm: ReachableTpm, folder: string): ReachableTpm {
+  const socket = path.join(folder, "bus");
+  const configuration = path.join(folder, "bus.conf");
+  const env = { DBUS_SESSION_BUS_ADDRESS: `unix:path=${socket}` };
+  let bus: Program | undefined;
+  let manager: Program | undefined;
+  return {
+    tcti: "tabrmd:bus_type=session",
+    env,
+    async start() {
+      await tpm.start();
+      writeFileSync(configuration, busConfiguration(socket));
+      bus = start("dbus-daemon", ["--nofork", `--config-file=${configuration}`]);
+      await until("the message bus to listen", () => listeningSockets().has(socket));
+      const launched = start("/usr/sbin/tpm2-abrmd", ["--session", "--allow-root", `--tcti=${tpm.tcti}`], { env });
+      manager = launched;
+      await until("tpm2-abrmd to take its name on the bus", async () => {
+        if (launched.hasExited()) throw new Error(`tpm2-abrmd ended: ${(await launched.exited).stderr}`);
+        return ownsName(socket);
+      });
+    },
+    async stop() {
+      await terminate(manager);
+      await terminate(bus);
+      await tpm.stop();
+    },
   };
-  try {
-    const socket = path.join(folder, "bus");
-    const configuration = path.join(folder, "bus.conf");
-    writeFileSync(configuration, busConfiguration(socket));
-    programs.push(start("dbus-daemon", ["--nofork", `--config-file=${configuration}`]));
-    await until("the message bus to listen", () => listeningSockets().has(socket));
-
-    const env = { DBUS_SESSION_BUS_ADDRESS: `unix:path=${socket}` };
-    const manager = start("/usr/sbin/tpm2-abrmd", ["--session", "--allow-root", `--tcti=${tpm.tcti}`], { env });
-    programs.push(manager);
-    await until("tpm2-abrmd to take its name on the bus", async () => {
-      if (manager.hasExited()) throw new Error(`tpm2-abrmd ended: ${(await manager.exited).stderr}`);
-      return ownsName(socket);
-    });
-    return { tcti: "tabrmd:bus_type=session", env, stop };
-  } catch (error) {
-    await stop();
-    throw error;
-  }
 }
 
 async function ownsName(socket: string): Promise<boolean> {

@@ -3,7 +3,7 @@ import type { Buffer } from "node:buffer";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterEach, beforeEach } from "vitest";
-import { type ReachableTpm, startTpm, type Way } from "./clients-ways.ts";
+import { type ReachableTpm, reachableTpm, type Way } from "./clients-ways.ts";
 import { temporaryFolder } from "./emulator.ts";
 import { type Exit, type Program, run, start } from "./process.ts";
 
@@ -29,37 +29,35 @@ export interface Client {
   write(name: string, content: Uint8Array | string): void;
 }
 
-interface Place {
-  readonly folder: string;
-  readonly way: Way;
-  tpm: ReachableTpm;
-  readonly started: Program[];
-}
-
 /** Gives each test of a file or group a TPM of its own that programs reach this way: `client()` inside a test. */
 export function useClient(way: Way): () => Client {
-  let place: Place | undefined;
   let client: Client | undefined;
+  let cleanUp: (() => Promise<void>) | undefined;
   beforeEach(async () => {
     const folder = temporaryFolder();
-    mkdirSync(path.join(folder, "files"));
-    place = { folder, way, tpm: await startTpm(way, path.join(folder, "state")), started: [] };
-    client = clientAt(place);
+    const tpm = reachableTpm(way, folder);
+    const programs: Program[] = [];
+    cleanUp = async () => {
+      for (const program of programs) await program.kill();
+      await tpm.stop();
+      rmSync(folder, { recursive: true, force: true });
+    };
+    client = clientAt(path.join(folder, "files"), tpm, programs);
+    await tpm.start();
   });
   afterEach(async () => {
-    for (const program of place?.started ?? []) await program.kill();
-    await place?.tpm.stop();
-    if (place) rmSync(place.folder, { recursive: true, force: true });
-    place = client = undefined;
+    await cleanUp?.();
+    cleanUp = client = undefined;
   });
   return () => client!;
 }
 
-function clientAt(place: Place): Client {
-  const folder = path.join(place.folder, "files");
-  const options = () => ({ cwd: folder, env: { ...environment(folder, place.tpm.tcti), ...place.tpm.env } });
+/** @param programs takes those that are left running. */
+function clientAt(folder: string, tpm: ReachableTpm, programs: Program[]): Client {
+  mkdirSync(folder);
+  const options = { cwd: folder, env: { ...environment(folder, tpm.tcti), ...tpm.env } };
   const execute = (program: string, args: string[], input?: Uint8Array | string): Promise<Exit> =>
-    run(program, args, { ...options(), ...(input === undefined ? {} : { input }) });
+    run(program, args, { ...options, ...(input === undefined ? {} : { input }) });
 
   const succeed = async (program: string, args: string[], input?: Uint8Array | string): Promise<string> => {
     const exit = await execute(program, args, input);
@@ -72,19 +70,19 @@ function clientAt(place: Place): Client {
     return exit.stdout + exit.stderr;
   };
   return Object.assign((program: string, ...args: string[]) => succeed(program, args), {
-    tcti: place.tpm.tcti,
+    tcti: tpm.tcti,
     folder,
     feed: (input: Uint8Array | string, program: string, ...args: string[]) => succeed(program, args, input),
     fails: (program: string, ...args: string[]) => fail(program, args),
     failsFed: (input: Uint8Array | string, program: string, ...args: string[]) => fail(program, args, input),
     start: (program: string, ...args: string[]) => {
-      const started = start(program, args, options());
-      place.started.push(started);
+      const started = start(program, args, options);
+      programs.push(started);
       return started;
     },
     restart: async () => {
-      await place.tpm.stop();
-      place.tpm = await startTpm(place.way, path.join(place.folder, "state"));
+      await tpm.stop();
+      await tpm.start();
     },
     read: (name: string) => readFileSync(path.join(folder, name)),
     write: (name: string, content: Uint8Array | string) => writeFileSync(path.join(folder, name), content),
@@ -99,6 +97,7 @@ function environment(folder: string, tcti: string): Record<string, string> {
     TPM2_PKCS11_TCTI: tcti,
     TPM2_PKCS11_STORE: folder,
     SYSTEMD_TPM2_DEVICE: tcti,
+    TSS2_FAPICONF: path.join(folder, "fapi-config.json"),
     TSS2_LOG: "all+error",
     LC_ALL: "C",
     HOME: folder,

@@ -1,4 +1,5 @@
 // systemd's credentials and enrolment of LUKS2 volumes, with the TPM named as a TCTI where a device is usual.
+import { Buffer } from "node:buffer";
 import { describe, expect, test } from "vitest";
 import { type Client, useClient } from "../support/clients.ts";
 import { WAYS } from "../support/clients-ways.ts";
@@ -36,6 +37,46 @@ describe.each(WAYS)("systemd-creds over %s", (way) => {
     await encrypt("--tpm2-pcrs=16");
     expect(await decrypt()).toBe(SECRET);
     await client()("tpm2_pcrextend", `16:sha256=${"01".repeat(32)}`);
-    expect(await client().fails("systemd-creds", "decrypt", ...CREDENTIAL)).toContain("Current policy digest does not match");
+    expect(await client().fails("systemd-creds", "decrypt", ...CREDENTIAL)).toContain(
+      "Current policy digest does not match",
+    );
+  });
+});
+
+describe.each(WAYS)("systemd-cryptenroll over %s", (way) => {
+  const client = useClient(way);
+  const cryptsetup = (...args: string[]) => client()("/usr/sbin/cryptsetup", ...args);
+
+  /** The key that a token of systemd's seals, as tpm2-tools unseal it. */
+  async function unsealToken(): Promise<string> {
+    const metadata = JSON.parse(await cryptsetup("luksDump", "--dump-json-metadata", "volume"));
+    const token = Object.values<Record<string, string>>(metadata.tokens).find(({ type }) => type === "systemd-tpm2")!;
+    const blob = Buffer.from(token["tpm2-blob"]!, "base64"); // TPM2B_PRIVATE and TPM2B_PUBLIC, one after the other.
+    const border = 2 + blob.readUInt16BE();
+    client().write("private", blob.subarray(0, border));
+    client().write("public", blob.subarray(border));
+    await client()("tpm2_createprimary", "-Q", "-G", "ecc", "-c", "primary");
+    await client()("tpm2_flushcontext", "-t");
+    await client()("tpm2_load", "-Q", "-C", "primary", "-r", "private", "-u", "public", "-c", "object");
+    await client()("tpm2_flushcontext", "-t");
+    await client()("tpm2_unseal", "-Q", "-c", "object", "-p", "pcr:sha256:16", "-o", "key");
+    return client().read("key").toString("base64");
+  }
+
+  test("seals a key that opens a LUKS2 volume while the PCR is as it was", async () => {
+    client().write("volume", Buffer.alloc(20 << 20));
+    client().write("passphrase", "passphrase");
+    const quick = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
+    await cryptsetup("luksFormat", "--type", "luks2", "--batch-mode", ...quick, "volume", "passphrase");
+    const enrol = [`--tpm2-device=${client().tcti}`, "--tpm2-pcrs=16", "--unlock-key-file=passphrase", "volume"];
+    await client()("env", "PASSWORD=passphrase", "systemd-cryptenroll", ...enrol);
+    await flushSessions(client());
+    await client().restart();
+    const unlock = ["open", "--test-passphrase", "--key-slot", "1", "--key-file=-", "volume"];
+    await client().feed(await unsealToken(), "/usr/sbin/cryptsetup", ...unlock);
+    await client().failsFed("passphrase", "/usr/sbin/cryptsetup", ...unlock);
+    await client()("tpm2_pcrextend", `16:sha256=${"01".repeat(32)}`);
+    await client()("tpm2_flushcontext", "-t");
+    await expect(unsealToken()).rejects.toThrow(/0x99D/);
   });
 });
