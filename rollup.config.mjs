@@ -40,11 +40,26 @@ export default {
 };
 
 /** For browsers: one file, which needs no other module. */
-export const browser = {
-  input: "build/bindings/bindings/v86/index.js",
-  plugins: [sources({ "platform/assets.js": "build/js/platform/assets-browser.js" })],
+const inBrowser = {
+  plugins: [
+    sources({ "platform/assets.js": "build/js/platform/assets-browser.js" }),
+    { name: "v86", resolveId: (id) => (id === "v86" ? path.resolve("node_modules/v86/build/libv86.mjs") : null) },
+  ],
   onwarn: (warning) => {
     throw new Error(warning.message);
   },
+};
+
+export const browser = {
+  ...inBrowser,
+  input: "build/bindings/bindings/v86/index.js",
   output: { file: "dist/browser/v86.js", format: "es" },
+};
+
+/** The script of the demo page, v86 included (scripts/demo.mjs). v86 asks for modules of Node only where it runs in Node. */
+export const demoPage = {
+  ...inBrowser,
+  external: (id) => id.startsWith("node:"),
+  input: "build/bindings/bindings/v86/demo/main.js",
+  output: { file: "build/demo/main.js", format: "es" },
 };

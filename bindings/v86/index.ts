@@ -5,6 +5,7 @@ export { createEngineBackend, type EngineBackendOptions } from "../../src/engine
 export { loadEngineModule } from "../../src/engine/module.ts";
 export { MemoryStore } from "../../src/state/memory-store.ts";
 export type { StateStore } from "../../src/state/store.ts";
+export { IndexedDbStore } from "../browser/indexed-db-store.ts";
 export { type AttachOptions, attachTpm, type MachineState, type V86Tpm } from "./attach.ts";
 export type { V86Emulator } from "./emulator.ts";
 export { type BankName, type EventLog, type LoggedEvent, readEventLog, replayEventLog } from "./event-log.ts";
