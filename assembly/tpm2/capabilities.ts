@@ -19,6 +19,8 @@ import {
   MAX_PCR_PROPERTIES,
   MAX_TAGGED_POLICIES,
   MAX_TPM_PROPERTIES,
+  TPM_PT_AUDIT_COUNTER_1,
+  TPM_PT_FIRMWARE_MAX_SVN,
   TPM_RH_ENDORSEMENT,
   TPM_RH_LOCKOUT,
   TPM_RH_OWNER,
@@ -177,8 +179,8 @@ export function capTpmProperties(first: u32, count: u32, list: TPML_TAGGED_TPM_P
   list.count = 0;
   if (first < PT_FIXED) first = PT_FIXED;
   if (first >= PT_VAR + PT_GROUP) return false;
-  const end = (first / PT_GROUP + 1) * PT_GROUP;
-  for (let property = first; property < end; property++) {
+  const last = first < PT_VAR ? TPM_PT_FIRMWARE_MAX_SVN : TPM_PT_AUDIT_COUNTER_1;
+  for (let property = first; property <= last; property++) {
     if (!tpmProperty(property, VALUE)) continue;
     if (list.count == max) return true;
     const entry = list.tpmProperty(list.count);

@@ -93,6 +93,13 @@ export function commandEnabled(code: u32): bool {
   return index < 8 * COMMAND_BITS && testBit(profile.commands, index);
 }
 
+/** How many commands are enabled: only implemented ones can be. */
+export function enabledCommandNumber(): u32 {
+  let number: u64 = 0;
+  for (let at: usize = 0; at < COMMAND_BITS; at += 8) number += popcnt<u64>(load<u64>(profile.commands + at));
+  return <u32>number;
+}
+
 export function enableAlgorithm(alg: u32): void {
   setBit(profile.algorithms, alg);
 }

@@ -1,5 +1,4 @@
 // TPM properties (Part 2, 6.13: TPM_PT) with the values of libtpms 0.11.
-import { closestCommandIndex, nextCommandIndex, UNIMPLEMENTED_COMMAND_INDEX } from "./command-attributes";
 import { SU_NONE_VALUE, g, gc, gp, gr } from "./data";
 import { maxCommandSize } from "./execute";
 import {
@@ -102,6 +101,7 @@ import {
 } from "./generated/constants";
 import { nvCounterAvailable, nvCounterNumber, nvIndexNumber, nvPersistentAvailable, nvPersistentNumber } from "./nv";
 import { objectTransientAvailable } from "./object";
+import { enabledCommandNumber } from "./profile";
 import { sessionActiveNumber, sessionFreeSlots } from "./session";
 
 export const PT_GROUP: u32 = 0x100;
@@ -140,12 +140,6 @@ export function fixedProperty(property: u32): u32 {
       return FIRMWARE_V2;
   }
   return 0;
-}
-
-function commandNumber(): u32 {
-  let n: u32 = 0;
-  for (let i = closestCommandIndex(0); i != UNIMPLEMENTED_COMMAND_INDEX; i = nextCommandIndex(i)) n++;
-  return n;
 }
 
 function permanentFlags(): u32 {
@@ -280,7 +274,7 @@ function fixed(property: u32, value: usize): bool {
       break;
     case TPM_PT_TOTAL_COMMANDS:
     case TPM_PT_LIBRARY_COMMANDS:
-      v = commandNumber();
+      v = enabledCommandNumber();
       break;
     case TPM_PT_NV_BUFFER_MAX:
       v = MAX_NV_BUFFER_SIZE;
