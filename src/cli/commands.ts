@@ -2,6 +2,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import type { BackendFactory } from "./backend-factory.ts";
 import { FAMILIES, type FirmwareCommandOptions, INTERFACES, MACHINES } from "./firmware-options.ts";
+import { addSnapshotCommands } from "./snapshot-commands.ts";
 
 const DEFAULT_STATE = "./wtpm-state";
 
@@ -53,6 +54,18 @@ export async function commandLine(words: readonly string[], createBackend: Backe
       const { firmwareCommand } = await import("./firmware.ts");
       status = firmwareCommand(directory, options);
     });
+  program
+    .command("state")
+    .description("look at stored states, check, convert, clone and move them (wtpm state --help)")
+    .helpOption(false)
+    .allowUnknownOption()
+    .argument("[words...]")
+    .passThroughOptions()
+    .action(async (words: string[]) => {
+      const { stateCommand } = await import("./state-commands.ts");
+      status = await stateCommand(words);
+    });
+  addSnapshotCommands(program);
   try {
     await program.parseAsync(words, { from: "user" });
   } catch (error) {

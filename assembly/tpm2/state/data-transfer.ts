@@ -14,6 +14,7 @@ import {
 import { ORDERLY_DATA, STATE_CLEAR, STATE_RESET } from "../generated/engine-records";
 import { TPML_PCR_SELECTION, marshal_TPML_PCR_SELECTION, unmarshal_TPML_PCR_SELECTION } from "../generated/structures";
 import { digestSizeOf, hashAlgByIndex } from "../hash";
+import { pcrActivateAllocation } from "../pcr";
 import { profile } from "../profile";
 import { commandListTransfer } from "./command-list";
 import {
@@ -81,6 +82,8 @@ export function persistentDataTransfer(): void {
   gp.resetCount = u32Value(gp.resetCount);
   pcrPolicyTransfer();
   pcrSelectionTransfer(gp.pcrAllocated);
+  // Up to version 2 there is no other.
+  if (isReading()) pcrActivateAllocation();
   commandListTransfer(gp.ppList, version, 0);
   gp.failedTries = u32Value(gp.failedTries);
   gp.maxTries = u32Value(gp.maxTries);
@@ -101,7 +104,6 @@ export function persistentDataTransfer(): void {
 
 /** Version 3: the allocation in force. Version 4: how the seeds' keys are derived. */
 function persistentAdditions(version: u32): void {
-  gp.pcrActive.count = isReading() ? 0 : gp.pcrActive.count;
   if (isReading() && version < 3) {
     unneededBlock(true);
     setSeedCompatLevels(0);

@@ -322,13 +322,13 @@ export interface StructureHeader {
 }
 
 /** What a structure's extension holds. Each addition is in a block of its own inside the one before. */
-export interface Extension<A extends Shapes> {
-  readonly additions: readonly A[];
+export interface Extension<A extends readonly Shapes[]> {
+  readonly additions: A;
   /** No block for later additions follows the last one. */
   readonly closed?: boolean;
 }
 
-export interface StructureOptions<A extends Shapes> {
+export interface StructureOptions<A extends readonly Shapes[]> {
   /** For messages. */
   readonly name: string;
   readonly magic: number;
@@ -338,8 +338,12 @@ export interface StructureOptions<A extends Shapes> {
 }
 
 type AdditionsOf<A extends Shapes> = A extends Shapes ? Partial<FieldsOf<A>> : never;
+/** All members of a union at once; no member gives `unknown`, which adds nothing. */
 type Intersection<U> = (U extends unknown ? (value: U) => void : never) extends (value: infer I) => void ? I : never;
-export type StructureValue<S, A extends Shapes> = StructureHeader & S & Intersection<AdditionsOf<A>> & UnknownRest;
+export type StructureValue<S, A extends readonly Shapes[]> = StructureHeader &
+  S &
+  Intersection<AdditionsOf<A[number]>> &
+  UnknownRest;
 interface UnknownRest {
   /** What a later version put into the extension. */
   unknown?: Uint8Array;
@@ -367,11 +371,11 @@ export function writeHeader(writer: Writer, magic: number, { version, minVersion
 }
 
 /** A structure: header, fields, extension. */
-export function structure<S, const A extends Shapes = Record<never, never>>(
+export function structure<S, const A extends readonly Shapes[] = readonly []>(
   options: StructureOptions<A>,
   content: Shape<S>,
 ): Shape<StructureValue<S, A>> {
-  const { additions, closed = false } = options.extension ?? { additions: [] };
+  const { additions = [], closed = false } = options.extension ?? {};
   const levels = additions.map((addition) => ({ names: Object.keys(addition), shape: fields(addition) }));
 
   const readExtension = (reader: Reader, level: number): object => {
@@ -392,7 +396,7 @@ export function structure<S, const A extends Shapes = Record<never, never>>(
       if (!known) {
         if (value.unknown instanceof Uint8Array) writer.put(value.unknown);
       } else if (known.names.every((name) => value[name] !== undefined)) {
-        known.shape.write(writer, value as FieldsOf<A>);
+        known.shape.write(writer, value);
         if (!(closed && level === levels.length - 1)) writeExtension(writer, level + 1, value);
       }
     });

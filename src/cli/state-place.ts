@@ -1,0 +1,164 @@
+// Where the commands of `wtpm state` find a state, and where they put one: the places of `wtpm socket`, or simply a directory.
+import fs from "node:fs";
+import { plainFormat } from "../state/container.ts";
+import type { StateFormat } from "../state/format.ts";
+import { StateKeeper } from "../state/keeper.ts";
+import { openStore } from "../state/open-store.ts";
+import { BLOB_TYPES, type Generation, type StateBlobs, StateError, type StateStore } from "../state/store.ts";
+import { equalBytes } from "../codec/bytes.ts";
+import { stateFormat } from "./key-options.ts";
+import { OptionError } from "./option-list.ts";
+import { type StateOptions, stateOptions } from "./state-options.ts";
+
+/** What the user said of a place. */
+export interface PlaceOptions {
+  /** A directory, a file or a URI. */
+  readonly place?: string | undefined;
+  /** swtpm's --tpmstate, instead of `place`. */
+  readonly tpmstate?: string | undefined;
+  /** swtpm's --key. */
+  readonly key?: string | undefined;
+  /** Instead of what `key` says. */
+  readonly format?: StateFormat | undefined;
+}
+
+interface OpenOptions {
+  /** Never write there, not even to put right what a crash left. */
+  readonly readOnly?: boolean;
+  /** How what is there was written, if it is not as it is to be written. */
+  readonly before?: StateFormat | undefined;
+}
+
+/** A place of state, opened or not. */
+export interface Place {
+  /** "dir:///var/lib/tpm" */
+  readonly uri: string;
+  readonly format: StateFormat;
+  open(options?: OpenOptions): StateStore;
+}
+
+/** The place to copy to: with the source's key, unless something else was said. @throws OptionError */
+export async function targetPlace(
+  source: Place,
+  { decrypt, ...to }: PlaceOptions & { decrypt: boolean },
+): Promise<Place> {
+  if (to.place === undefined && to.tpmstate === undefined)
+    throw new OptionError("where to? Name a directory, or use --to-tpmstate dir=DIRECTORY");
+  if (decrypt && to.key !== undefined) throw new OptionError("--decrypt and --to-key exclude each other");
+  if (to.key !== undefined) return placeOf(to);
+  return placeOf({ ...to, format: decrypt ? plainFormat : source.format });
+}
+
+/** What a place holds. */
+export interface FoundState {
+  readonly generation: Generation;
+  /** A process has the place's lock: what was read may be a moment old. */
+  readonly inUse: boolean;
+}
+
+/** Tells the user what may matter, beside the output. */
+export const warn = (sentence: string): void => void process.stderr.write(`wtpm: Warning: ${sentence}\n`);
+/** Prints a line. */
+export const say = (sentence: string): void => void process.stdout.write(`${sentence}\n`);
+
+/** The place that the user named. @throws OptionError when there is none, or it cannot be understood */
+export async function placeOf({ place, tpmstate, key, format: given }: PlaceOptions): Promise<Place> {
+  if (place !== undefined && tpmstate !== undefined)
+    throw new OptionError(`'${place}' and --tpmstate both say where the state is: leave one out`);
+  const options: StateOptions = place === undefined ? stateOptions(tpmstate, process.env) : { uri: uriOf(place) };
+  const { uri } = options;
+  if (uri === undefined)
+    throw new OptionError("where is the state? Name a directory, or use --tpmstate dir=DIRECTORY, or set TPM_PATH");
+  const format = given ?? (await stateFormat(key, warn));
+  return {
+    uri,
+    format,
+    open: ({ readOnly = false, before } = {}) =>
+      openStore(uri, {
+        family: "2.0",
+        warn,
+        ...options,
+        format: before ? { ...format, decode: before.decode.bind(before) } : format,
+        readOnly,
+      }),
+  };
+}
+
+function uriOf(place: string): string {
+  if (/^[a-z]+:\/\//.test(place)) return place;
+  const isFile = fs.statSync(place, { throwIfNoEntry: false })?.isFile() ?? false;
+  return `${isFile ? "file" : "dir"}://${place}`;
+}
+
+/**
+ * What the place holds now. Nothing is changed there.
+ *
+ * @throws StateError, also when there is no state.
+ */
+export async function readPlace(place: Place): Promise<FoundState> {
+  const inUse = await isInUse(place);
+  const store = place.open({ readOnly: true });
+  try {
+    const generation = await store.load();
+    if (!hasState(generation)) throw new StateError("io", `${place.uri}: there is no state of a TPM 2.0`);
+    return { generation, inUse };
+  } finally {
+    await store.close();
+  }
+}
+
+export function hasState({ blobs }: Generation): boolean {
+  return BLOB_TYPES.some((type) => blobs[type] !== undefined);
+}
+
+/** Whether another process holds the lock. Where there is no lock file nobody does. */
+async function isInUse({ uri, open }: Place): Promise<boolean> {
+  if (uri.startsWith("dir://") && !fs.existsSync(`${uri.slice("dir://".length)}/.lock`)) return false;
+  const store = open();
+  try {
+    await store.acquire();
+  } catch (error) {
+    if (!(error instanceof StateError)) throw error;
+    return error.kind === "locked";
+  } finally {
+    await store.close();
+  }
+  return false;
+}
+
+export interface WriteOptions {
+  /** Put it in the place of what is there. */
+  readonly replace?: boolean;
+  /** How what is there was written, if it is not as it is to be written. */
+  readonly before?: StateFormat;
+}
+
+/**
+ * Makes `blobs` all that the place holds, reads it again and compares. A directory is made if it is missing.
+ *
+ * @throws StateError "locked" when a TPM runs there; "conflict" when there is a state and it is not to be replaced.
+ */
+export async function writePlace(
+  place: Place,
+  blobs: StateBlobs,
+  { replace = false, before: old }: WriteOptions = {},
+): Promise<void> {
+  if (place.uri.startsWith("dir://")) fs.mkdirSync(place.uri.slice("dir://".length), { recursive: true, mode: 0o700 });
+  const keeper = new StateKeeper(place.open({ before: old }));
+  try {
+    const before = await keeper.open();
+    if (!replace && hasState({ number: 0, blobs: before }))
+      throw new StateError(
+        "conflict",
+        `${place.uri}: there is a state already; --replace puts the new one in its place`,
+      );
+    await keeper.save({ permanent: blobs.permanent, volatile: blobs.volatile, savestate: blobs.savestate });
+  } finally {
+    await keeper.close();
+  }
+  const written = (await readPlace(place)).generation.blobs;
+  for (const type of BLOB_TYPES) {
+    if (!equalBytes(written[type] ?? new Uint8Array(), blobs[type] ?? new Uint8Array()))
+      throw new StateError("damaged", `${place.uri}: the ${type} state that was written is read differently`);
+  }
+}
