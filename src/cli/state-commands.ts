@@ -44,7 +44,7 @@ export async function stateCommand(words: readonly string[]): Promise<number> {
     .addOption(profile())
     .action(async (place: string | undefined, to: string | undefined, options: From & To & { profile?: string }) => {
       const { convertCommand } = await import("./state-convert.ts");
-      status = await convertCommand({ place, ...options }, targetOf(to, options), options);
+      status = await convertCommand(...bothPlaces(place, to, options), options);
     });
 
   target(source(program.command("clone")))
