@@ -9,6 +9,7 @@ import { StateError, type StateErrorKind } from "./store.ts";
 export const HEADER_SIZE = 10;
 export const FIELD_HEADER_SIZE = 6;
 const VERSION = 2;
+const VERSION_WITHOUT_FIELDS = 1;
 const LEAST_VERSION = 1;
 
 /** Flags of the header. */
@@ -92,6 +93,21 @@ export function openHeader(container: Uint8Array): OpenedContainer {
   if (headerSize !== HEADER_SIZE)
     throw damaged(`header size ${headerSize} instead of ${HEADER_SIZE}`, CONTAINER_RESULT.BAD_DATASIZE);
   return { version, flags, body: container.subarray(HEADER_SIZE) };
+}
+
+/**
+ * Whether the container has fields: version 1 has none.
+ *
+ * @throws ContainerError for a version that nobody knows.
+ */
+export function hasFields(version: number): boolean {
+  if (version === VERSION) return true;
+  if (version === VERSION_WITHOUT_FIELDS) return false;
+  throw new ContainerError(
+    "too-new",
+    CONTAINER_RESULT.FAIL,
+    `the state is in a container of version ${version}; this reader knows versions ${VERSION_WITHOUT_FIELDS} and ${VERSION}`,
+  );
 }
 
 /** A container of the version that is written, around fields. */

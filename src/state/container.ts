@@ -16,6 +16,7 @@ import {
   FLAG,
   field,
   findField,
+  hasFields,
   type OpenedContainer,
   openHeader,
   TAG,
@@ -48,7 +49,10 @@ export const plainFormat: StateFormat = {
       throw encrypted("the state is in wtpm's encrypted format, and no key for that was given (--key provider=…)");
     const container = openHeader(file);
     const blob = plainBlob(container);
-    return { blob, generation: container.version === 1 ? undefined : checkGeneration(type, container.body, sha256) };
+    return {
+      blob,
+      generation: hasFields(container.version) ? checkGeneration(type, container.body, sha256) : undefined,
+    };
   },
 };
 
@@ -74,7 +78,10 @@ export function encryptedFormat(key: AesCbcKey): StateFormat {
         );
       const container = openHeader(file);
       const blob = cipher.decrypt(container);
-      return { blob, generation: container.version === 1 ? undefined : checkGeneration(type, container.body, mac) };
+      return {
+        blob,
+        generation: hasFields(container.version) ? checkGeneration(type, container.body, mac) : undefined,
+      };
     },
   };
 }
@@ -169,7 +176,7 @@ function openMigrationData({ version, flags, body }: OpenedContainer, key: AesCb
     const wide = (flags & FLAG.MIGRATION_256BIT_KEY) !== 0;
     return decryptFields(key, MIGRATION_KEY_TAGS, { version, wide, fields: body });
   }
-  const inner = version === 1 ? body : findField(body, TAG.MIGRATION_DATA);
+  const inner = hasFields(version) ? findField(body, TAG.MIGRATION_DATA) : body;
   if (inner) return inner;
   const why = findField(body, TAG.ENCRYPTED_MIGRATION_DATA)
     ? "it is encrypted with a migration key"
@@ -179,7 +186,7 @@ function openMigrationData({ version, flags, body }: OpenedContainer, key: AesCb
 
 function plainBlob({ version, flags, body }: OpenedContainer): Uint8Array {
   if (flags & FLAG.ENCRYPTED) throw encrypted(NO_KEY);
-  if (version === 1) return body;
+  if (!hasFields(version)) return body;
   const data = findField(body, TAG.DATA);
   if (data) return data;
   if (findField(body, TAG.ENCRYPTED_DATA)) throw encrypted(NO_KEY);

@@ -6,7 +6,7 @@
 //
 // Version 1 has no fields: CBC with an IV of zeros over SHA-256(blob) and the blob.
 import { createCipheriv, createDecipheriv, createHash, createHmac, randomBytes, timingSafeEqual } from "node:crypto";
-import { CONTAINER_RESULT, ContainerError, damaged, field, findField, TAG } from "../container-fields.ts";
+import { CONTAINER_RESULT, ContainerError, damaged, field, findField, hasFields, TAG } from "../container-fields.ts";
 import { concat, wipe } from "./bytes.ts";
 
 const AES_BLOCK_SIZE = 16;
@@ -103,7 +103,7 @@ export function decryptFields(
   container: { readonly version: number; readonly wide: boolean; readonly fields: Uint8Array },
 ): Uint8Array {
   const { version, wide, fields } = container;
-  if (version === 1) return decryptVersion1(key, fields);
+  if (!hasFields(version)) return decryptVersion1(key, fields);
   if (key.size !== (wide ? 32 : 16)) {
     throw new ContainerError(
       "encrypted",

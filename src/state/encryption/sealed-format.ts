@@ -1,6 +1,15 @@
 // This project's authenticated format of state files: AES-256-GCM under a random data key, which key slots in the header wrap.
 import type { StateBlobType } from "../../backend/backend.ts";
-import { CONTAINER_RESULT, ContainerError, damaged, FLAG, field, findField, TAG } from "../container-fields.ts";
+import {
+  CONTAINER_RESULT,
+  ContainerError,
+  damaged,
+  FLAG,
+  field,
+  findField,
+  hasFields,
+  TAG,
+} from "../container-fields.ts";
 import type { BlobCipher, StateFormat, StoredBlob } from "../format.ts";
 import { concat } from "./bytes.ts";
 import type { KeyProvider } from "./key-provider.ts";
@@ -66,7 +75,7 @@ export class SealedFormat implements StateFormat {
       flags: FLAG.ENCRYPTED,
       encrypt: (blob) => field(TAG.SEALED_DATA, this.encode(type, blob, 0)),
       decrypt: ({ version, body }) => {
-        const file = version === 1 ? undefined : findField(body, TAG.SEALED_DATA);
+        const file = hasFields(version) ? findField(body, TAG.SEALED_DATA) : undefined;
         if (file) return this.#decodeForeign(type, file);
         throw new ContainerError(
           "encrypted",
