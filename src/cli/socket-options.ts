@@ -68,6 +68,11 @@ export const SOCKET_OPTIONS: readonly OptionSpec[] = [
       "[,mode=aes-128-cbc|aes-256-cbc][,remove]: unlink the file once it was read",
   },
   { long: "migration-key", value: "LIST", help: "encrypt state that is handed out: as --key" },
+  {
+    long: "management",
+    value: "PATH",
+    help: "where commands like 'wtpm snapshot' reach this TPM; DIR/.wtpm by default, 'off' for nowhere",
+  },
   { long: "pcap", value: "LIST", help: "not supported yet: recording of commands" },
   { long: "chroot", short: "R", value: "DIR", help: "not supported" },
   { long: "help", short: "h", help: "show this help" },
@@ -108,6 +113,8 @@ export interface ServiceOptions extends ControlOptions, DataOptions {
   readonly pid: { readonly file?: string; readonly fd?: number } | undefined;
   /** JSON. */
   readonly profile: string | undefined;
+  /** The path of the management socket, or "off". */
+  readonly management: string | undefined;
 }
 
 /**
@@ -159,6 +166,7 @@ export function parseSocketOptions(words: readonly string[], program: string, en
         ...migrationOptions(value("migration")),
         pid: pidOptions(value("pid")),
         profile: profile === undefined ? undefined : profileOption(profile),
+        management: value("management"),
       };
     },
   };

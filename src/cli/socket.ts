@@ -18,6 +18,7 @@ import { consoleLog, openLog } from "./log.ts";
 import { OptionError } from "./option-list.ts";
 import { writePidFile } from "./pid-file.ts";
 import { parseSocketOptions, SOCKET_OPTIONS, type SocketOptions } from "./socket-options.ts";
+import { managementOf } from "./snapshot-place.ts";
 import { openState } from "./state-options.ts";
 
 /** From this level on commands and responses are written in words too. */
@@ -143,6 +144,7 @@ async function serve(options: SocketOptions, log: Log, createBackend: BackendFac
     receiveDescriptors: service.control !== undefined && service.control.type !== "tcp",
     ...(service.control ? { control: service.control } : {}),
     ...(service.data ? { data: service.data } : {}),
+    ...managementOf(options.state(), store, format, log, service.management),
     ...(await observer(log)),
   });
   let removePidFile = () => {};

@@ -4,8 +4,10 @@ import fs from "node:fs";
 import path from "node:path";
 import { MAX_SOCKET_PATH, nodeTransport } from "../platform/node-transport.ts";
 import { TpmServer } from "../server/tpm-server.ts";
+import { plainFormat } from "../state/container.ts";
 import { DirStore } from "../state/dir-store.ts";
 import type { BackendFactory } from "./backend-factory.ts";
+import { managementOf } from "./snapshot-place.ts";
 import { trafficLines } from "./traffic.ts";
 
 export interface StartOptions {
@@ -26,13 +28,15 @@ export async function startCommand(options: StartOptions, createBackend: Backend
   const store = new DirStore(options.state, { warn });
   const backend = createBackend({ store, warn });
   backend.catch(() => {});
+  const log = { level: 1, line: warn };
   const server = new TpmServer({
     transport: nodeTransport,
-    log: { level: 1, line: warn },
+    log,
     data: { type: "unix", path: data, mode: 0o600 },
     control: { type: "unix", path: control, mode: 0o600 },
     receiveDescriptors: true,
     descriptorBesideData: true,
+    ...managementOf({ uri: store.name }, store, plainFormat, log),
     ...(options.quiet ? {} : { observe: trafficLines(await import("../codec/index.ts"), say) }),
   });
   // The lock comes before the sockets: a second start must not take the first one's sockets away.

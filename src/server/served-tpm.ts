@@ -1,6 +1,6 @@
 // The TPM that both channels of a server share: whose turn it is, at which locality, and what swtpm adds around it.
 import { attempt, chain } from "../backend/awaitable.ts";
-import { type Awaitable, type Backend, BackendError } from "../backend/backend.ts";
+import { type Awaitable, type Backend, BackendError, type StateBlobType } from "../backend/backend.ts";
 import type { Log } from "./log.ts";
 import * as P from "./protocol.ts";
 import type { StateBlobKeys } from "./state-blobs.ts";
@@ -20,6 +20,12 @@ export interface ServedTpmOptions {
   readonly releaseLockOutgoing?: boolean;
   /** Keys of the blobs that the control channel hands out and takes. */
   readonly keys?: StateBlobKeys;
+  /** Told when the state's lock was taken, and before it is given up. */
+  readonly owned?: (owned: boolean) => void;
+  /** Whether the next start removes the stored volatile state, because that was meant for one start. */
+  readonly volatileOnce?: () => Awaitable<boolean>;
+  /** The startup that `exchangeState` sends to a TPM that starts anew. */
+  readonly startup?: StartupType;
   /** Sees every command and its response, in the order in which they ran. */
   readonly observe?: (command: Uint8Array, response: Uint8Array) => void;
 }
@@ -85,15 +91,39 @@ export class ServedTpm {
   /** CMD_INIT: stops the TPM if it runs, and starts it from its stored state. Rejects with the backend's error. */
   powerOn(deleteVolatile: boolean): Awaitable<void> {
     return chain(this.powerOff(), () =>
-      chain(this.backend.powerOn({ deleteVolatile, deferLock: this.#incoming }), () => {
-        this.#storageLocked = !this.#incoming;
-      }),
+      chain(deleteVolatile || (this.#options.volatileOnce?.() ?? false), (once) =>
+        chain(this.backend.powerOn({ deleteVolatile: once, deferLock: this.#incoming }), () => {
+          this.#setOwned(!this.#incoming);
+        }),
+      ),
     );
   }
 
   /** CMD_STOP: TPM2_Shutdown if that is due, then off. */
   powerOff(): Awaitable<void> {
     return chain(this.shutdown(), () => (this.backend.running ? this.backend.powerOff() : undefined));
+  }
+
+  /** Whether this process is the one that may change the stored state. */
+  get ownsState(): boolean {
+    return this.#storageLocked;
+  }
+
+  /**
+   * Stores another state in place of the one there is, which is not shut down, and starts the TPM with it; with `run` false only to see
+   * that it can. Call it exclusively. Rejects with the backend's error; the TPM is stopped then.
+   */
+  async exchangeState(blobs: { readonly [type in StateBlobType]?: Uint8Array }, run: boolean): Promise<void> {
+    const { backend } = this;
+    if (backend.running) await backend.powerOff();
+    for (const type of ["permanent", "volatile", "savestate"] as const)
+      await backend.setState(type, blobs[type] ?? new Uint8Array(0));
+    await backend.powerOn({ deleteVolatile: run });
+    this.#lastCommand = undefined;
+    const { startup = "none" } = this.#options;
+    if (!run) await backend.powerOff();
+    else if (!blobs.volatile && startup !== "none")
+      await this.#execute(startupCommand(backend.family, startup), this.locality);
   }
 
   /**
@@ -105,7 +135,9 @@ export class ServedTpm {
     const command = startupCommand(this.backend.family, type);
     return chain(this.execute(command), (response) => {
       const code = P.readU32(response, 6);
-      if (code !== 0) this.log.line(`The TPM refused Startup (${type}): 0x${code.toString(16)}`);
+      // TPM_RC_INITIALIZE: a stored volatile state started it.
+      const resumed = this.backend.family === "2.0" && code === P.TPM_RC_INITIALIZE;
+      if (code !== 0 && !resumed) this.log.line(`The TPM refused Startup (${type}): 0x${code.toString(16)}`);
     });
   }
 
@@ -137,7 +169,7 @@ export class ServedTpm {
     return attempt<boolean>(
       () =>
         chain(this.backend.lockStorage(retries), () => {
-          this.#storageLocked = true;
+          this.#setOwned(true);
           this.#incoming = false;
           this.#lockRetries = 0;
           return true;
@@ -152,9 +184,15 @@ export class ServedTpm {
   /** The savestate blob, the last of a migration, was fetched: the target may need the lock now. */
   outgoingMigrationDone(): Awaitable<void> {
     if (!this.#options.releaseLockOutgoing) return;
-    this.#storageLocked = false;
+    this.#setOwned(false);
     this.#lockRetries = LOCK_RETRIES_AFTER_MIGRATION;
     return this.backend.unlockStorage();
+  }
+
+  #setOwned(owned: boolean): void {
+    const before = this.#storageLocked;
+    this.#storageLocked = owned;
+    if (owned !== before) this.#options.owned?.(owned);
   }
 
   #execute(command: Uint8Array, locality: number): Awaitable<Uint8Array> {

@@ -3,6 +3,7 @@ import type { Backend } from "../backend/backend.ts";
 import { ControlChannel } from "./control-channel.ts";
 import { DataChannel } from "./data-channel.ts";
 import { type Log, SILENT } from "./log.ts";
+import type { Management } from "./management.ts";
 import { RESULT } from "./protocol.ts";
 import { ServedTpm, type ServedTpmOptions, type StartupType } from "./served-tpm.ts";
 import type { Connection, Endpoint, Listener, Transport } from "./transport.ts";
@@ -25,6 +26,8 @@ export interface TpmServerOptions extends ServedTpmOptions {
   readonly terminateWithData?: boolean;
   /** Close the data connection after every response. */
   readonly disconnect?: boolean;
+  /** Lets commands like `wtpm snapshot` reach the TPM. */
+  readonly management?: Management;
   /** See DataChannelOptions and ControlChannelOptions; milliseconds. */
   readonly assemblyTimeout?: number;
   readonly requestTimeout?: number;
@@ -99,7 +102,8 @@ export class TpmServer {
    * @throws the backend's error when the start fails.
    */
   async serve(backend: Backend, options: ServeOptions = {}): Promise<void> {
-    const tpm = new ServedTpm(backend, this.#log, this.#options);
+    const tpm = new ServedTpm(backend, this.#log, { ...this.#options, ...this.#managed(options.startup) });
+    this.#options.management?.attach(tpm);
     if (options.powerOn) await tpm.powerOn(false);
     if (options.startup && options.startup !== "none") await tpm.startup(options.startup);
     this.#tpm = tpm;
@@ -110,6 +114,12 @@ export class TpmServer {
   /** Ends as a signal makes swtpm end: TPM2_Shutdown if due, then everything is closed. */
   close(): Promise<void> {
     return this.#end("closed");
+  }
+
+  #managed(startup: StartupType = "none"): ServedTpmOptions {
+    const { management } = this.#options;
+    if (!management) return {};
+    return { startup, owned: (owned) => management.owned(owned), volatileOnce: () => management.volatileOnce() };
   }
 
   async #open(endpoints: TpmServerOptions["data"], queue: ClientQueue, receiveDescriptors: boolean): Promise<number[]> {
@@ -190,6 +200,7 @@ export class TpmServer {
   async #shutDown(): Promise<void> {
     const tpm = this.#tpm;
     try {
+      await this.#options.management?.close();
       if (tpm) {
         tpm.backend.cancel();
         await tpm.exclusively(() => tpm.powerOff());
