@@ -244,6 +244,17 @@ export const operations = {
       }),
     ),
   },
+  "Create RSA-2048": {
+    kind: "crypto",
+    slow: true,
+    prepare: withKey(key("ECC", "storage"), (parentHandle) =>
+      encodeCommand("Create", {
+        handles: { parentHandle },
+        parameters: creation(key("RSA", "sign")),
+        sessions: EMPTY_AUTH,
+      }),
+    ),
+  },
   "Sign ECDSA P-256": { kind: "crypto", prepare: withKey(key("ECC", "sign"), sign("ECDSA")) },
   "VerifySignature ECDSA P-256": { kind: "crypto", prepare: withKey(key("ECC", "sign"), verify("ECDSA")) },
   "Sign RSA-2048": { kind: "crypto", prepare: withKey(key("RSA", "sign"), sign("RSASSA")) },

@@ -19,6 +19,11 @@ const sets = {
     full: [],
     quick: ["--seconds", "0.1"],
   },
+  responsiveness: {
+    about: "cancelling a command, and other TPMs of the process while one makes RSA keys",
+    full: [],
+    quick: ["--cancels", "40", "--seconds", "2"],
+  },
   frontend: { about: "register accesses of the hardware interfaces", full: [], quick: ["--seconds", "0.2"] },
   "crypto-symmetric": {
     about: "hashes and ciphers, beside node:crypto, noble and hash-wasm",
