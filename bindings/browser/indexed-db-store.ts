@@ -35,7 +35,8 @@ export class IndexedDbStore implements StateStore {
   readonly #key: string;
   #database: Promise<IDBDatabase> | undefined;
   #fence: number | undefined;
-  #releaseLock: (() => void) | undefined;
+  /** The lock held, and how to give it up. */
+  #lock: { readonly release: () => void; readonly released: Promise<unknown> } | undefined;
 
   constructor(name = "default") {
     this.#key = name;
@@ -44,21 +45,23 @@ export class IndexedDbStore implements StateStore {
 
   async acquire(): Promise<number> {
     if (this.#fence !== undefined) return this.#fence;
-    await this.#lock();
+    await this.#takeLock();
     try {
       const { fence } = await this.#change((stored) => ({ ...stored, fence: stored.fence + 1 }));
       this.#fence = fence;
       return fence;
     } catch (error) {
-      this.release();
+      await this.release();
       throw error;
     }
   }
 
-  release(): void {
+  async release(): Promise<void> {
+    const lock = this.#lock;
     this.#fence = undefined;
-    this.#releaseLock?.();
-    this.#releaseLock = undefined;
+    this.#lock = undefined;
+    lock?.release();
+    await lock?.released;
   }
 
   async load(): Promise<Generation> {
@@ -84,7 +87,7 @@ export class IndexedDbStore implements StateStore {
   }
 
   async close(): Promise<void> {
-    this.release();
+    await this.release();
     const database = this.#database;
     this.#database = undefined;
     (await database?.catch(() => undefined))?.close();
@@ -97,22 +100,23 @@ export class IndexedDbStore implements StateStore {
     await this.close();
   }
 
-  /** The lock that pages of one origin share. It is held until `release`, or the page's end. */
-  #lock(): Promise<void> {
+  /** Takes the lock that pages of one origin share. It is held until `release`, or the page's end. */
+  #takeLock(): Promise<void> {
     return new Promise((resolve, reject) => {
-      const held = new Promise<void>((release) => {
-        this.#releaseLock = release;
+      let release = () => {};
+      const held = new Promise<void>((done) => {
+        release = done;
       });
-      navigator.locks
-        .request(this.name, { ifAvailable: true }, (lock) => {
-          if (lock) {
-            resolve();
-            return held;
-          }
-          reject(new StateError("locked", `${this.name} is in use by another page or worker`));
-          return undefined;
-        })
-        .catch(reject);
+      const released = navigator.locks.request(this.name, { ifAvailable: true }, (lock) => {
+        if (!lock) throw new StateError("locked", `${this.name} is in use by another page or worker`);
+        resolve();
+        return held;
+      });
+      this.#lock = { release, released };
+      released.catch((error: unknown) => {
+        this.#lock = undefined;
+        reject(error);
+      });
     });
   }
 
