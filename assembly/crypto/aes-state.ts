@@ -11,6 +11,23 @@ export function shiftRows(x: v128): v128 {
   return i8x16.shuffle(x, x, 0, 1, 2, 3, 5, 6, 7, 4, 10, 11, 8, 9, 15, 12, 13, 14);
 }
 
+// Row r of the result is row r + 1, r + 2, r + 3 of shiftRows(x).
+
+@inline
+export function shiftRows1(x: v128): v128 {
+  return i8x16.shuffle(x, x, 5, 6, 7, 4, 10, 11, 8, 9, 15, 12, 13, 14, 0, 1, 2, 3);
+}
+
+@inline
+export function shiftRows2(x: v128): v128 {
+  return i8x16.shuffle(x, x, 10, 11, 8, 9, 15, 12, 13, 14, 0, 1, 2, 3, 5, 6, 7, 4);
+}
+
+@inline
+export function shiftRows3(x: v128): v128 {
+  return i8x16.shuffle(x, x, 15, 12, 13, 14, 0, 1, 2, 3, 5, 6, 7, 4, 10, 11, 8, 9);
+}
+
 @inline
 export function inverseShiftRows(x: v128): v128 {
   return i8x16.shuffle(x, x, 0, 1, 2, 3, 7, 4, 5, 6, 10, 11, 8, 9, 13, 14, 15, 12);

@@ -3,7 +3,7 @@
 // Between the rounds bytes stay in the form (i << 4) | k of gf256.ts, and the constant 0x63 of SubBytes is part of the round
 // keys. What counts for speed is the number of instructions a round has in a row, not how many it has beside each other:
 // hence tables for three times SubBytes, and a CFB that stays in that form from block to block.
-import { rows1, rows2, rows3, shiftRows, transpose } from "./aes-state";
+import { shiftRows, shiftRows1, shiftRows2, shiftRows3, transpose } from "./aes-state";
 import { wipe } from "./ct";
 import { combine, half, highNibbles, INVERSE, INVERSE_A, linear, look, NIBBLES, substitute } from "./gf256";
 
@@ -112,12 +112,11 @@ function middleRounds(x: v128, schedule: usize, last: usize): v128 {
   return x;
 }
 
-/** ShiftRows, SubBytes, MixColumns and a round key. */
+/** SubBytes, ShiftRows (which goes with the rotations of MixColumns), MixColumns and a round key. */
 @inline
 function round(x: v128, key: v128): v128 {
   const nibbles = v128.load(NIBBLES);
   const inverse = v128.load(INVERSE);
-  x = shiftRows(x);
   const i = highNibbles(x, nibbles);
   const k = v128.and(x, nibbles);
   const j = v128.xor(i, k);
@@ -128,16 +127,16 @@ function round(x: v128, key: v128): v128 {
   const once = combine(v128.load(ENC_1U), io, v128.load(ENC_1T), jo);
   const twice = combine(v128.load(ENC_2U), io, v128.load(ENC_2T), jo);
   const thrice = combine(v128.load(ENC_3U), io, v128.load(ENC_3T), jo);
-  const near = v128.xor(v128.xor(twice, key), rows1(thrice));
-  return v128.xor(near, v128.xor(rows2(once), rows3(once)));
+  const near = v128.xor(v128.xor(shiftRows(twice), key), shiftRows1(thrice));
+  return v128.xor(near, v128.xor(shiftRows2(once), shiftRows3(once)));
 }
 
 /** Encrypts the block at `input` to `out`, which may be the same. */
 export function aesEncrypt(schedule: usize, input: usize, out: usize): void {
   const last = schedule + 16 * load<u32>(schedule, AES_ROUNDS);
   let x = linear(ENC_IN_LO, ENC_IN_HI, transpose(v128.load(input)));
-  x = shiftRows(middleRounds(v128.xor(x, v128.load(schedule)), schedule, last));
-  x = v128.xor(substitute(ENC_OUT_U, ENC_OUT_T, x), v128.load(last));
+  x = middleRounds(v128.xor(x, v128.load(schedule)), schedule, last);
+  x = v128.xor(shiftRows(substitute(ENC_OUT_U, ENC_OUT_T, x)), v128.load(last));
   v128.store(out, transpose(x));
 }
 
@@ -154,9 +153,9 @@ export function aesCfbEncrypt(schedule: usize, iv: usize, input: usize, out: usi
   for (const end = input + length; input < end; input += 16, out += 16) {
     const plain = v128.load(input);
     const plainForm = v128.xor(linear(ENC_IN_LO, ENC_IN_HI, transpose(plain)), bothKeys);
-    const y = shiftRows(middleRounds(x, schedule, last));
-    x = v128.xor(substitute(ENC_1U, ENC_1T, y), plainForm);
-    block = v128.xor(transpose(v128.xor(substitute(ENC_OUT_U, ENC_OUT_T, y), lastKey)), plain);
+    const y = middleRounds(x, schedule, last);
+    x = v128.xor(shiftRows(substitute(ENC_1U, ENC_1T, y)), plainForm);
+    block = v128.xor(transpose(v128.xor(shiftRows(substitute(ENC_OUT_U, ENC_OUT_T, y)), lastKey)), plain);
     v128.store(out, block);
   }
   v128.store(iv, block);
@@ -182,8 +181,8 @@ export function aesCfbDecrypt(schedule: usize, iv: usize, input: usize, out: usi
       x = round(x, key);
       y = round(y, key);
     }
-    x = v128.xor(substitute(ENC_OUT_U, ENC_OUT_T, shiftRows(x)), lastKey);
-    y = v128.xor(substitute(ENC_OUT_U, ENC_OUT_T, shiftRows(y)), lastKey);
+    x = v128.xor(shiftRows(substitute(ENC_OUT_U, ENC_OUT_T, x)), lastKey);
+    y = v128.xor(shiftRows(substitute(ENC_OUT_U, ENC_OUT_T, y)), lastKey);
     v128.store(out, v128.xor(transpose(x), first));
     v128.store(out, v128.xor(transpose(y), block), 16);
   }
