@@ -39,7 +39,7 @@ export default {
   },
 };
 
-/** For browsers: one file, which needs no other module. */
+/** For browsers: nothing but these files. */
 const inBrowser = {
   plugins: [
     sources({ "platform/assets.js": "build/js/platform/assets-browser.js" }),
@@ -52,8 +52,8 @@ const inBrowser = {
 
 export const browser = {
   ...inBrowser,
-  input: "build/bindings/bindings/v86/index.js",
-  output: { file: "dist/browser/v86.js", format: "es" },
+  input: { index: "build/bindings/bindings/browser/index.js", v86: "build/bindings/bindings/v86/index.js" },
+  output: { dir: "dist/browser", format: "es", chunkFileNames: "[name]-[hash].js" },
 };
 
 /** The script of the demo page, v86 included (scripts/demo.mjs). v86 asks for modules of Node only where it runs in Node. */

@@ -3,7 +3,7 @@
 // Builds the page, serves it to this computer only, and prints its address. The BIOS comes from Debian's seabios; a kernel and a
 // shell, if none are named, from Debian's archive by way of scripts/clients.mjs.
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import http from "node:http";
 import path from "node:path";
 import { parseArgs } from "node:util";
@@ -53,7 +53,7 @@ function site({ bios, "vga-bios": vgaBios, kernel, initrd, cmdline }) {
     ["/", file("bindings/v86/demo/index.html")],
     ["/style.css", file("bindings/v86/demo/style.css")],
     ["/page/main.js", file("build/demo/main.js")],
-    ["/browser/v86.js", file("dist/browser/v86.js")],
+    ...readdirSync(path.join(root, "dist/browser")).map((name) => [`/browser/${name}`, file(`dist/browser/${name}`)]),
     ...wasm.map((name) => [`/wasm/${name}`, file(`dist/wasm/${name}`)]),
     ["/v86/v86.wasm", file("node_modules/v86/build/v86.wasm")],
     ["/images/bios.bin", images.bios],

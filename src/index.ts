@@ -15,6 +15,7 @@ export { connectEmulator, type EmulatorAddress, EmulatorBackend, type EmulatorOp
 export { openPassthrough, PassthroughBackend, type PassthroughOptions } from "./backend/passthrough.ts";
 export type { EngineHost } from "./engine/engine.ts";
 export { createEngineBackend, type EngineBackendOptions } from "./engine/engine-backend.ts";
+export { loadEngineModule } from "./engine/module.ts";
 export { DirStore, type DirStoreOptions } from "./state/dir-store.ts";
 export type { DeviceFile } from "./platform/device-file.ts";
 export { LinearStore, type LinearStoreOptions } from "./state/linear-store.ts";

@@ -1,6 +1,6 @@
 // The package's files in a browser: takes the place of assets.ts in dist/browser (rollup.config.mjs).
 
-/** Written out, so that bundlers of web pages see which files belong to the page. Relative to dist/browser. */
+/** Written out, so that bundlers of web pages see which files belong to the page. As seen from dist/browser. */
 const URLS: Readonly<Record<string, () => URL>> = {
   "frontend.wasm": () => new URL("../wasm/frontend.wasm", import.meta.url),
   "tpm2.wasm": () => new URL("../wasm/tpm2.wasm", import.meta.url),

@@ -1,7 +1,7 @@
 // The demo page in a real browser: a machine boots with the TPM, and the page shows what goes on in it.
 import { mkdirSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type * as Entry from "../../bindings/v86/index.ts";
+import type * as Entry from "../../bindings/browser/index.ts";
 import { READY } from "../../scripts/demo-guest.mjs";
 import { BOOT_LIMIT_MS } from "../support/v86-machine.ts";
 import { DemoPage } from "../support/v86-page.ts";
@@ -87,7 +87,7 @@ describe("the page of a booted machine", () => {
 describe("a TPM's state in IndexedDB", () => {
   /** Runs a function in the page, with the package's browser entry. */
   const inPage = <T>(work: (entry: typeof Entry) => Promise<T>): Promise<T> =>
-    demo.page.evaluate(`import("/browser/v86.js").then(${work})`) as Promise<T>;
+    demo.page.evaluate(`import("/browser/index.js").then(${work})`) as Promise<T>;
 
   test("is there again, and belongs to one owner at a time", async () => {
     const result = await inPage(async ({ createEngineBackend, IndexedDbStore, loadEngineModule }) => {

@@ -1,8 +1,10 @@
 // Whatever a guest reads and writes where its TPM is, nothing throws.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { attachTpm, createEngineBackend, MemoryStore } from "../../bindings/v86/index.ts";
+import { attachTpm } from "../../bindings/v86/index.ts";
 import type { Backend } from "../../src/backend/backend.ts";
+import { createEngineBackend } from "../../src/engine/engine-backend.ts";
+import { MemoryStore } from "../../src/state/memory-store.ts";
 import { FakeEmulator } from "../support/v86-fake.ts";
 
 const BASE = 0xfed40000;

@@ -1,6 +1,8 @@
 // A TPM put into a machine of v86: its files, its resets, its saved states.
 import { describe, expect, test } from "vitest";
-import { attachTpm, createEngineBackend, type MachineState, MemoryStore } from "../../bindings/v86/index.ts";
+import { attachTpm, type MachineState } from "../../bindings/v86/index.ts";
+import { createEngineBackend } from "../../src/engine/engine-backend.ts";
+import { MemoryStore } from "../../src/state/memory-store.ts";
 import { FakeEmulator } from "../support/v86-fake.ts";
 
 const BASE = 0xfed40000;

@@ -1,18 +1,11 @@
 // The page: a machine with a TPM, and what goes on in that TPM.
 import { V86 } from "v86";
-import {
-  attachTpm,
-  type BankName,
-  createEngineBackend,
-  IndexedDbStore,
-  loadEngineModule,
-  type MachineState,
-  type V86Tpm,
-} from "../index.ts";
+import { createEngineBackend, IndexedDbStore, loadEngineModule } from "../../browser/index.ts";
+import { attachTpm, type BankName, type MachineState, type V86Tpm } from "../index.ts";
 import { CommandView } from "./command-view.ts";
 import { LogView } from "./log-view.ts";
 import { PcrView } from "./pcr-view.ts";
-import { Terminal } from "./terminal.ts";
+import { type Screen, Terminal } from "./terminal.ts";
 
 /** What the page's server tells of the machine (scripts/demo.mjs). */
 interface MachineSettings {
@@ -38,7 +31,7 @@ const commands = new CommandView(element("commands"), element("command-count"));
 const terminal = new Terminal(element("terminal"), (text) => machine?.emulator.serial0_send(text));
 
 let machine: { readonly emulator: V86; readonly tpm: V86Tpm } | undefined;
-let saved: MachineState | undefined;
+let saved: { readonly machine: MachineState; readonly screen: Screen } | undefined;
 /** PCRs or log may have changed since they were last shown. */
 let stale = false;
 
@@ -102,12 +95,12 @@ const actions: Record<string, () => Promise<void>> = {
     await start();
   },
   async save() {
-    saved = await machine?.tpm.saveState();
+    if (machine) saved = { machine: await machine.tpm.saveState(), screen: terminal.screen };
   },
   async restore() {
     if (!saved) return;
-    await machine?.tpm.restoreState(saved);
-    terminal.clear();
+    await machine?.tpm.restoreState(saved.machine);
+    terminal.screen = saved.screen;
     stale = true;
   },
   async forget() {

@@ -19,6 +19,12 @@ const KEYS: Readonly<Record<string, string>> = {
   Delete: "\x1b[3~",
 };
 
+/** What is on a terminal. */
+export interface Screen {
+  readonly lines: readonly (readonly string[])[];
+  readonly column: number;
+}
+
 export class Terminal {
   readonly #element: HTMLElement;
   #lines: string[][] = [[]];
@@ -43,11 +49,19 @@ export class Terminal {
     });
   }
 
-  clear(): void {
-    this.#lines = [[]];
-    this.#column = 0;
+  get screen(): Screen {
+    return { lines: this.#lines.map((line) => [...line]), column: this.#column };
+  }
+
+  set screen({ lines, column }: Screen) {
+    this.#lines = lines.map((line) => [...line]);
+    this.#column = column;
     this.#sequence = undefined;
     this.#draw();
+  }
+
+  clear(): void {
+    this.screen = { lines: [[]], column: 0 };
   }
 
   /** A byte from the serial port. */
