@@ -1,0 +1,458 @@
+// Snapshots of a TPM that is served: what a restored TPM holds, who has to wait, and what happens when something fails.
+import fs from "node:fs";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { TpmClient } from "../../src/codec/client.ts";
+import { askManagement, ManagementError } from "../../src/server/management-client.ts";
+import { DirStore } from "../../src/state/dir-store.ts";
+import { createSnapshot, restoreSnapshot, withStoredTpm } from "../../src/state/snapshot/operations.ts";
+import { StateError, type StateStore } from "../../src/state/store.ts";
+import { temporaryFolder } from "../support/emulator.ts";
+import { rsa } from "../support/engine-templates.ts";
+import { ManagedTpm, type ManagedOptions, repositoryIn } from "../support/managed-tpm.ts";
+import { TpmContents } from "../support/migration-contents.ts";
+import { until } from "../support/process.ts";
+import type { RawClient } from "../support/server-fakes.ts";
+
+let directory: string;
+const started: ManagedTpm[] = [];
+beforeEach(() => {
+  directory = temporaryFolder();
+});
+afterEach(async () => {
+  for (const tpm of started.splice(0)) await tpm.stop();
+  fs.rmSync(directory, { recursive: true, force: true });
+});
+
+async function start(options: ManagedOptions = {}): Promise<ManagedTpm> {
+  const tpm = await ManagedTpm.start(directory, options);
+  started.push(tpm);
+  return tpm;
+}
+
+/** The same without a server. */
+function stored<T>(work: Parameters<typeof withStoredTpm<T>>[1]): Promise<T> {
+  return withStoredTpm(new DirStore(path.join(directory, "state")), work);
+}
+
+async function kindOf(work: Promise<unknown>): Promise<string> {
+  try {
+    await work;
+  } catch (error) {
+    if (error instanceof ManagementError) return error.kind;
+    throw error;
+  }
+  return "no error";
+}
+
+const pcr23 = async (client: TpmClient): Promise<string> => {
+  const { pcrValues } = await client.command("PCR_Read", {
+    parameters: { pcrSelectionIn: [{ hash: "SHA256", pcrSelect: [23] }] },
+  });
+  return Buffer.from(pcrValues[0]!).toString("hex");
+};
+const NOTHING = "00".repeat(32);
+
+const restore = (tpm: ManagedTpm, name: string, options = {}) =>
+  tpm.ask("snapshot-restore", { name, running: true, ...options });
+
+describe("a running TPM", () => {
+  test("goes on in each of two branches with PCRs, NV, keys, contexts and sessions", async () => {
+    const tpm = await start();
+    const client = await tpm.client();
+    const contents = await TpmContents.make(client);
+    const first = contents.values;
+    expect(await tpm.ask("snapshot-create", { name: "a", description: "first" })).toEqual({
+      snapshot: expect.objectContaining({ name: "a", description: "first", running: true, version: "1.2.3" }),
+    });
+    await contents.change();
+    const second = contents.values;
+    await tpm.ask("snapshot-create", { name: "b" });
+    expect(await restore(tpm, "a")).toMatchObject({ resumes: true, kept: expect.stringMatching(/^auto-/) });
+    await contents.check(first);
+    await contents.change();
+    const third = contents.values;
+    await tpm.ask("snapshot-create", { name: "c" });
+    for (const [name, values] of [
+      ["b", second],
+      ["a", first],
+      ["c", third],
+      ["a", first],
+    ] as const) {
+      await restore(tpm, name, { undo: false });
+      await contents.check(values);
+    }
+    expect(tpm.repository.index()?.snapshots.map(({ name, parent }) => [name, parent])).toEqual([
+      ["a", undefined],
+      ["b", "a"],
+      [expect.stringMatching(/^auto-/), "b"],
+      ["c", "a"],
+    ]);
+  });
+
+  test("is not changed by being kept, and what it does later does not change a snapshot", async () => {
+    const tpm = await start();
+    const contents = await TpmContents.make(await tpm.client());
+    const values = contents.values;
+    await tpm.ask("snapshot-create", { name: "a" });
+    const before = tpm.repository.load("a").blobs;
+    await contents.check();
+    await contents.change();
+    await restore(tpm, "a");
+    await contents.check(values);
+    await contents.change();
+    await contents.check();
+    expect(tpm.repository.load("a").blobs).toEqual(before);
+  });
+
+  test("a mistaken restore is undone by the snapshot it made", async () => {
+    const tpm = await start();
+    const contents = await TpmContents.make(await tpm.client());
+    await tpm.ask("snapshot-create", { name: "a" });
+    await contents.change();
+    const { kept } = await restore(tpm, "a");
+    await restore(tpm, String(kept));
+    await contents.check(contents.values);
+  });
+
+  test("is left alone unless it is said that it may be running", async () => {
+    const tpm = await start();
+    const contents = await TpmContents.make(await tpm.client());
+    await tpm.ask("snapshot-create", { name: "a" });
+    await contents.change();
+    expect(await kindOf(tpm.ask("snapshot-restore", { name: "a" }))).toBe("running");
+    await contents.check();
+    expect(tpm.repository.index()?.snapshots).toHaveLength(1);
+  });
+
+  test("starts anew, with the startup of its server, from a snapshot of a stopped one or if that is wanted", async () => {
+    const tpm = await start();
+    const client = await tpm.client();
+    const contents = await TpmContents.make(client);
+    await tpm.ask("snapshot-create", { name: "a" });
+    expect(await restore(tpm, "a", { cold: true })).toMatchObject({ resumes: false });
+    expect(await pcr23(client)).toBe(NOTHING);
+    await restore(tpm, "a");
+    await contents.check();
+  });
+
+  test("finishes the command it is at first, and lets the next ones wait", async () => {
+    const tpm = await start();
+    const client = await tpm.client();
+    const key = client.command("CreatePrimary", {
+      handles: { primaryHandle: "OWNER" },
+      parameters: {
+        inSensitive: { userAuth: "", data: "" },
+        inPublic: rsa({ attributes: { sign: true } }, undefined, 2048),
+        outsideInfo: "",
+        creationPCR: [],
+      },
+    });
+    const order: string[] = [];
+    const noted = <T>(name: string, work: Promise<T>): Promise<T> => work.finally(() => order.push(name));
+    const creation = noted("key", key);
+    const snapshot = noted("snapshot", tpm.ask("snapshot-create", { name: "a" }));
+    const [{ objectHandle }] = await Promise.all([creation, snapshot]);
+    expect(order).toEqual(["key", "snapshot"]);
+    await client.command("FlushContext", { parameters: { flushHandle: objectHandle } });
+    await restore(tpm, "a");
+    await client.command("ReadPublic", { handles: { objectHandle } });
+  });
+
+  test("whose shutdown came before the snapshot is shut down once more when it ends", async () => {
+    const tpm = await start();
+    const client = await tpm.client();
+    await tpm.ask("snapshot-create", { name: "a" });
+    await client.command("Shutdown", { parameters: { shutdownType: "CLEAR" } });
+    await restore(tpm, "a");
+    await tpm.stop();
+    const again = await start();
+    // A start without a shutdown before would have made the clock unsafe.
+    const { currentTime } = await (await again.client()).command("ReadClock");
+    expect(currentTime.clockInfo.safe).toBe(true);
+  });
+
+  test("goes on as it was when a snapshot cannot be used", async () => {
+    const tpm = await start();
+    const contents = await TpmContents.make(await tpm.client());
+    const permanent = (await tpm.store.load()).blobs.permanent!;
+    const damaged = { blobs: { permanent, volatile: Uint8Array.of(1, 2, 3) }, running: true };
+    tpm.repository.create(damaged, { name: "bad" });
+    expect(await kindOf(restore(tpm, "bad"))).toBe("bad-state");
+    await contents.check();
+    expect(tpm.repository.index()?.restoring).toBeUndefined();
+    const useless = { blobs: { permanent: Uint8Array.of(9) }, running: false };
+    tpm.repository.create(useless, { name: "useless" });
+    expect(await kindOf(restore(tpm, "useless"))).toBe("bad-state");
+    await contents.check();
+    await contents.change();
+    await contents.check();
+  });
+
+  test("goes on as it was when its state cannot be stored", async () => {
+    let failing = false;
+    const wrap = (store: StateStore): StateStore => ({
+      name: store.name,
+      acquire: () => store.acquire(),
+      release: () => store.release(),
+      load: () => store.load(),
+      close: () => store.close(),
+      commit: (next, fence) => {
+        if (failing) {
+          failing = false;
+          throw new StateError("io", "the disk is full");
+        }
+        return store.commit(next, fence);
+      },
+    });
+    const tpm = await start({ wrap });
+    const contents = await TpmContents.make(await tpm.client());
+    await tpm.ask("snapshot-create", { name: "a" });
+    await contents.change();
+    failing = true;
+    await expect(restore(tpm, "a")).rejects.toMatchObject({ kind: "storage", message: "the disk is full" });
+    await contents.check();
+    expect(tpm.repository.index()?.head).toBe("a");
+  });
+});
+
+describe("a stopped TPM", () => {
+  test("goes on once where a snapshot of a running one was made", async () => {
+    let tpm = await start();
+    let client = await tpm.client();
+    const contents = await TpmContents.make(client);
+    await tpm.ask("snapshot-create", { name: "a" });
+    await contents.change();
+    await tpm.stop();
+    const restored = await stored((subject) => restoreSnapshot(repositoryIn(directory), subject, "a"));
+    expect(restored).toMatchObject({ resumes: true });
+    expect(restored.kept).toBeDefined();
+    tpm = await start();
+    client = await tpm.client();
+    expect(await pcr23(client)).not.toBe(NOTHING);
+    expect(tpm.lines).toEqual([]);
+    await tpm.stop();
+    tpm = await start();
+    expect(await pcr23(await tpm.client())).toBe(NOTHING);
+  });
+
+  test("starts anew if that is wanted", async () => {
+    let tpm = await start();
+    await TpmContents.make(await tpm.client());
+    await tpm.ask("snapshot-create", { name: "a" });
+    await tpm.stop();
+    await stored((subject) => restoreSnapshot(repositoryIn(directory), subject, "a", { cold: true }));
+    tpm = await start();
+    expect(await pcr23(await tpm.client())).toBe(NOTHING);
+  });
+
+  test("keeps what QEMU stored: a volatile state that no restore put there is not for one start", async () => {
+    let tpm = await start();
+    await TpmContents.make(await tpm.client());
+    await (await tpm.control()).ask("0000000a"); // CMD_STORE_VOLATILE
+    await tpm.stop();
+    await stored((subject) => createSnapshot(repositoryIn(directory), subject, { name: "a" }));
+    for (let start_ = 0; start_ < 2; start_++) {
+      tpm = await start();
+      expect(await pcr23(await tpm.client())).not.toBe(NOTHING);
+      await tpm.stop();
+    }
+  });
+
+  test("whose server goes on is kept and restored by that", async () => {
+    const tpm = await start();
+    const client = await tpm.client();
+    const contents = await TpmContents.make(client);
+    const first = contents.values;
+    await tpm.ask("snapshot-create", { name: "a" });
+    await contents.change();
+    const control = await tpm.control();
+    expect(await control.ask("0000000e")).toBe("00000000"); // CMD_STOP
+    expect(await tpm.ask("snapshot-create", { name: "b" })).toMatchObject({ snapshot: { running: false } });
+    expect(await tpm.ask("snapshot-restore", { name: "a" })).toMatchObject({ resumes: true });
+    expect(await tpm.ask("status")).toMatchObject({ running: false });
+    expect(await control.ask("0000000200000000")).toBe("00000000"); // CMD_INIT
+    expect(await tpm.ask("status")).toMatchObject({ running: true });
+    await contents.check(first);
+    await control.ask("0000000e");
+    await control.ask("0000000200000000");
+    await client.startup();
+    expect(await pcr23(client)).toBe(NOTHING);
+  });
+
+  test("of which a restore broke off before it could note what it did knows it at the next start", async () => {
+    const tpm = await start();
+    await tpm.ask("snapshot-create", { name: "a" });
+    await tpm.ask("snapshot-create", { name: "b" });
+    await tpm.stop();
+    const { blobs } = repositoryIn(directory).load("a");
+    repositoryIn(directory).beginRestore("a");
+    await stored(async (subject) => subject.replace({ permanent: blobs.permanent! }));
+    expect(repositoryIn(directory).index()?.restoring).toBe("a");
+    const again = await start();
+    await again.ask("status");
+    expect(repositoryIn(directory).index()).toMatchObject({ head: "a" });
+    expect(repositoryIn(directory).index()).not.toHaveProperty("restoring");
+  });
+
+  test("cannot be touched by two", async () => {
+    await start();
+    await expect(stored(async () => {})).rejects.toMatchObject({ kind: "locked" });
+  });
+});
+
+describe("the management socket", () => {
+  test("is for the owner only", async () => {
+    const tpm = await start();
+    await tpm.ask("status");
+    expect(fs.statSync(tpm.socket).mode & 0o777).toBe(0o600);
+  });
+
+  test("goes with its server, and is replaced where a killed one left it", async () => {
+    let tpm = await start();
+    expect(await tpm.ask("status")).toEqual({
+      protocol: 1,
+      version: "1.2.3",
+      pid: process.pid,
+      family: "2.0",
+      running: true,
+    });
+    await tpm.stop();
+    expect(fs.existsSync(tpm.socket)).toBe(false);
+    expect(await askManagement(tpm.socket, "status")).toBeUndefined();
+    fs.writeFileSync(tpm.socket, "");
+    expect(await askManagement(tpm.socket, "status")).toBeUndefined();
+    fs.unlinkSync(tpm.socket);
+    tpm = await start();
+    expect(await tpm.ask("status")).toMatchObject({ running: true });
+  });
+
+  test("is there while the state is owned, and only then", async () => {
+    const exists = () => fs.existsSync(path.join(directory, "state/.wtpm"));
+    const tpm = await start({
+      server: { incomingMigration: true, releaseLockOutgoing: true },
+      serve: {},
+    });
+    const control = await tpm.control();
+    await control.ask("0000000200000000");
+    const client = await tpm.client();
+    expect(exists()).toBe(false);
+    await client.startup(); // takes the lock
+    await tpm.ask("status");
+    const getState = (type: number) => control.ask(`0000000c00000000${type.toString(16).padStart(8, "0")}00000000`);
+    for (const type of [1, 2, 3]) await getState(type);
+    await until("the socket to go", () => !exists());
+    await client.command("GetRandom", { parameters: { bytesRequested: 8 } });
+    await tpm.ask("status");
+  });
+
+  test("may have a path that is longer than a socket's", async () => {
+    const deep = path.join(directory, "x".repeat(100), "state");
+    fs.mkdirSync(deep, { recursive: true });
+    const tpm = await start({ socket: path.join(deep, ".wtpm") });
+    expect(await tpm.ask("status")).toMatchObject({ protocol: 1 });
+    expect(fs.existsSync(tpm.socket)).toBe(true);
+    await tpm.stop();
+    expect(fs.existsSync(tpm.socket)).toBe(false);
+  });
+
+  test("that cannot be made is a warning, not the end", async () => {
+    const tpm = await start({ socket: path.join(directory, "missing/.wtpm") });
+    await until("the warning", () => tpm.lines.some((line) => line.startsWith("Warning: no management socket: ")));
+    await (await tpm.client()).command("GetRandom", { parameters: { bytesRequested: 8 } });
+  });
+
+  test("takes no client from the control channel, nor the other way round", async () => {
+    const tpm = await start();
+    const [control, other] = [await tpm.control(), await tpm.management()];
+    other.send(Buffer.from('{"command":"status"}\n'));
+    expect(await control.ask("00000001")).toMatch(/^00000000/);
+    await until("the reply", () => other.received.includes(0x0a));
+  });
+});
+
+describe("hostile bytes", () => {
+  const lines = (client: { received: Buffer }) =>
+    client.received
+      .toString()
+      .split("\n")
+      .slice(0, -1)
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+  const ask = async (tpm: ManagedTpm, bytes: Uint8Array | string, replies = 1) => {
+    const client = await tpm.management();
+    client.send(typeof bytes === "string" ? Buffer.from(bytes) : bytes);
+    await until("the replies", () => lines(client).length >= replies);
+    return lines(client);
+  };
+
+  test.each([
+    ["no JSON", "nonsense\n"],
+    ["nothing", "\n"],
+    ["no object", "[1]\n"],
+    ["null", "null\n"],
+    ["no command", "{}\n"],
+    ["another command", '{"command":"halt"}\n'],
+    ["a command that every object has", '{"command":"constructor"}\n'],
+    ["another member", '{"command":"status","more":true}\n'],
+    ["a member that every object has", '{"command":"status","toString":"x"}\n'],
+    ["a member of another type", '{"command":"snapshot-create","name":7}\n'],
+    ["a deep structure", `${"[".repeat(5000)}\n`],
+    ["no UTF-8", Uint8Array.of(0x22, 0xff, 0x22, 0x0a)],
+  ])("%s is refused", async (_what, bytes) => {
+    const tpm = await start();
+    expect(await ask(tpm, bytes)).toEqual([{ ok: false, kind: "request", message: expect.any(String) }]);
+    expect(await tpm.ask("status")).toMatchObject({ running: true });
+  });
+
+  test("a name with a path in it is no name", async () => {
+    const tpm = await start();
+    for (const name of ["../../x", "/etc/passwd", "a\0b", "", "é"]) {
+      expect(await kindOf(tpm.ask("snapshot-create", { name }))).toBe("bad-name");
+      expect(await kindOf(restore(tpm, name))).toBe("not-found");
+      expect(await kindOf(tpm.ask("snapshot-delete", { name }))).toBe("not-found");
+    }
+  });
+
+  test("requests in pieces, several at once, and a last one without its end", async () => {
+    const tpm = await start();
+    const client = await tpm.management();
+    const status = Buffer.from('{"command":"status"}\n');
+    for (const byte of status) client.send(Uint8Array.of(byte));
+    client.send(Buffer.concat([status, Buffer.from("x\n"), status, Buffer.from('{"command"')]));
+    await until("four replies", () => lines(client).length >= 4);
+    expect(lines(client).map(({ ok }) => ok)).toEqual([true, true, false, true]);
+    client.socket.end();
+    await client.closed();
+    expect(lines(client)).toHaveLength(4);
+  });
+
+  test("a request without an end is cut off", async () => {
+    const tpm = await start();
+    const client = await tpm.management();
+    for (let at = 0; at < 20; at++) client.send(Buffer.alloc(1000, "a"));
+    await client.closed();
+    expect(lines(client)).toEqual([{ ok: false, kind: "request", message: expect.stringContaining("16384") }]);
+    expect(await tpm.ask("status")).toMatchObject({ running: true });
+  });
+
+  test("more clients than it serves find it closed; the others go on", async () => {
+    const tpm = await start();
+    const clients: RawClient[] = [];
+    for (let at = 0; at < 20; at++) clients.push(await tpm.management());
+    await until("four to be closed", () => clients.filter(({ ended }) => ended).length === 4);
+    for (const client of clients.slice(1)) client.socket.destroy();
+    clients[0]!.send(Buffer.from('{"command":"status"}\n'));
+    await until("the reply", () => lines(clients[0]!).length === 1);
+  });
+
+  test("a client that goes in the middle does no harm, and what it asked for is done or not", async () => {
+    const tpm = await start();
+    for (let at = 0; at < 20; at++) {
+      const client = await tpm.management();
+      client.send(Buffer.from(`{"command":"snapshot-create","name":"s${at}"}\n`));
+      client.socket.destroy();
+    }
+    expect(await tpm.ask("status")).toMatchObject({ running: true });
+    expect(tpm.repository.index()?.snapshots.length ?? 0).toBeLessThanOrEqual(20);
+  });
+});
