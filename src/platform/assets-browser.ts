@@ -25,8 +25,3 @@ export function readWasm(name: string): never {
 export function acceptsWasm(bytes: Uint8Array<ArrayBuffer>): boolean {
   return WebAssembly.validate(bytes);
 }
-
-/** Whether this browser takes a WebAssembly module of the package. */
-export function acceptsWasm(bytes: Uint8Array<ArrayBuffer>): boolean {
-  return WebAssembly.validate(bytes);
-}
