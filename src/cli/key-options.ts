@@ -3,7 +3,7 @@ import { encryptedFormat, plainFormat } from "../state/container.ts";
 import { AesCbcKey } from "../state/encryption/aes-cbc.ts";
 import { wipe } from "../state/encryption/bytes.ts";
 import { type Kdf, keyFromPassphrase } from "../state/encryption/passphrase.ts";
-import { SealedFormat } from "../state/encryption/sealed-format.ts";
+import { sealedFormat } from "../state/encryption/sealed-format.ts";
 import type { StateFormat } from "../state/format.ts";
 import { descriptor, type KeySource, parseHex, readSecret, removeSecrets, type Warn } from "./key-source.ts";
 import { type ListValues, listOf, OptionError } from "./option-list.ts";
@@ -36,7 +36,7 @@ const MAX_KEY_TEXT = 67;
  */
 export async function stateFormat(text: string | undefined, warn: Warn): Promise<StateFormat> {
   if (text === undefined) return plainFormat;
-  return namesProvider(text) ? new SealedFormat([keyProvider(text, warn)]) : encryptedFormat(swtpmKey(text, warn));
+  return namesProvider(text) ? sealedFormat([keyProvider(text, warn)]) : encryptedFormat(swtpmKey(text, warn));
 }
 
 /**

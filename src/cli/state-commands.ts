@@ -1,5 +1,6 @@
 // `wtpm state …`: looking at stored states, checking, converting, copying and moving them.
 import { Command, CommanderError, Option } from "commander";
+import type { RekeyOptions } from "./rekey.ts";
 import type { PlaceOptions } from "./state-place.ts";
 
 /** A directory, file or URI, or swtpm's options for it. */
@@ -62,6 +63,28 @@ export async function stateCommand(words: readonly string[]): Promise<number> {
       },
     );
 
+  program
+    .command("rekey")
+    .description("change the keys of a state in wtpm's encrypted format (--key provider=…)")
+    .exitOverride()
+    .helpOption("-h, --help", "show this help")
+    .argument("[place]", "directory, dir://DIRECTORY or file://FILE of the state (default: TPM_PATH)")
+    .option("--tpmstate <list>", "where the state is, as in `wtpm socket`")
+    .option(
+      "--key <list>",
+      "a key of the state, as in `wtpm socket`; for --new-data-key one for each slot",
+      collect,
+      [],
+    )
+    .option("--add <list>", "add a key slot, for a key that is named as with --key; slot=NAME names it", collect, [])
+    .option("--remove <slot>", "remove a key slot", collect, [])
+    .option("--new-data-key", "encrypt everything under a new random data key", false)
+    .option("--list", "show the key slots", false)
+    .action(async (place: string | undefined, options: { tpmstate?: string } & RekeyOptions) => {
+      const { rekeyCommand } = await import("./rekey.ts");
+      status = await rekeyCommand({ place, tpmstate: options.tpmstate }, options);
+    });
+
   source(program.command("export"))
     .description("write a state into files: one archive, or swtpm's migration blobs")
     .option("--archive <file>", "a tar archive of state files as swtpm has them in a directory")
@@ -95,6 +118,8 @@ export async function stateCommand(words: readonly string[]): Promise<number> {
   }
   return status;
 }
+
+const collect = (word: string, before: readonly string[]) => [...before, word];
 
 interface Transfer {
   readonly archive?: string;

@@ -74,7 +74,7 @@ export class KeyRing {
   renewed(providers: readonly KeyProvider[]): KeyRing {
     const dataKey = randomBytes(KEY_SIZE);
     const slots = this.slots.map((slot) => {
-      const provider = providers.find((candidate) => this.#opens(candidate, slot));
+      const provider = providers.find((candidate) => this.#opens(slot, candidate));
       if (!provider)
         throw new KeyRingError(
           `the key of the slot '${slot.name}' (${slot.kind}) is needed to put the new data key into it: give it as a further --key, or remove the slot with --remove ${slot.name}`,
@@ -84,7 +84,12 @@ export class KeyRing {
     return new KeyRing(dataKey, slots);
   }
 
-  #opens(provider: KeyProvider, slot: KeySlot): boolean {
+  /** Whether the provider unwraps the data key from one of the slots. */
+  opensWith(provider: KeyProvider): boolean {
+    return this.slots.some((slot) => this.#opens(slot, provider));
+  }
+
+  #opens(slot: KeySlot, provider: KeyProvider): boolean {
     const dataKey = unwrap(slot, provider);
     return dataKey?.length === this.dataKey.length && timingSafeEqual(dataKey, this.dataKey);
   }

@@ -19,39 +19,32 @@ import { decodeHeader, encodeHeader, isSealed, type KeySlot } from "./sealed-hea
 
 const PURPOSE = "wtpm state";
 
+/** The format with what a change of keys needs to know. */
+export interface SealedFormat extends StateFormat {
+  /** The keys of the state that was read last, or that was written; undefined before either. */
+  readonly ring: () => KeyRing | undefined;
+}
+
 /**
  * Type, generation and key slots are authenticated with the blob: a file with any other bit, or in another's place, is refused.
  *
- * A state that is made gets a slot for every provider. One that was read keeps its slots and its data key, whichever of them opened it;
- * `ring` in the options puts others in their place, for a change of keys.
+ * A state that is made gets a slot for every provider. One that was read keeps its slots and its data key, whichever of the providers opened
+ * it.
+ *
+ * @param writing the keys with which everything is written from now on, whatever it was read with: for a change of keys.
  */
-export class SealedFormat implements StateFormat {
-  readonly name = "wtpm, aes-256-gcm";
-  readonly providers: readonly KeyProvider[];
-  readonly #fixed: boolean;
-  #ring: KeyRing | undefined;
+export function sealedFormat(providers: readonly KeyProvider[], writing?: KeyRing): SealedFormat {
+  let ring = writing;
   /** The generation that the ring was read with. */
-  #newest = -1;
+  let newest = -1;
 
-  constructor(providers: readonly KeyProvider[], options: { readonly ring?: KeyRing } = {}) {
-    this.providers = providers;
-    this.#ring = options.ring;
-    this.#fixed = options.ring !== undefined;
-  }
+  const encode: StateFormat["encode"] = (type, blob, generation) => {
+    ring ??= KeyRing.create(providers);
+    const header = encodeHeader({ type, generation, slots: ring.slots }, blob.length + BOX_OVERHEAD);
+    return concat(header, seal(ring.dataKey, PURPOSE, header, blob));
+  };
 
-  /** The keys of the state that was read last, or that is written; undefined before either. */
-  get ring(): KeyRing | undefined {
-    return this.#ring;
-  }
-
-  encode(type: StateBlobType, blob: Uint8Array, generation: number): Uint8Array {
-    this.#ring ??= KeyRing.create(this.providers);
-    const { dataKey, slots } = this.#ring;
-    const header = encodeHeader({ type, generation, slots }, blob.length + BOX_OVERHEAD);
-    return concat(header, seal(dataKey, PURPOSE, header, blob));
-  }
-
-  decode(type: StateBlobType, file: Uint8Array): StoredBlob {
+  const open = (type: StateBlobType, file: Uint8Array): StoredBlob & { ring: KeyRing; generation: number } => {
     if (!isSealed(file)) {
       throw new ContainerError(
         "encrypted",
@@ -60,44 +53,37 @@ export class SealedFormat implements StateFormat {
       );
     }
     const { header, headerBytes, box } = decodeHeader(type, file);
-    const ring = this.#ringOf(header.slots);
-    const blob = unseal(ring.dataKey, PURPOSE, headerBytes, box);
+    const opened = ring && sameSlots(ring.slots, header.slots) ? ring : KeyRing.open(header.slots, providers);
+    const blob = unseal(opened.dataKey, PURPOSE, headerBytes, box);
     if (!blob) throw damaged("it was changed after it was encrypted", CONTAINER_RESULT.DECRYPT_ERROR);
-    if (!this.#fixed && header.generation > this.#newest) {
-      this.#ring = ring;
-      this.#newest = header.generation;
+    return { blob, generation: header.generation, ring: opened };
+  };
+
+  const decode: StateFormat["decode"] = (type, file) => {
+    const { blob, generation, ring: opened } = open(type, file);
+    if (!writing && generation > newest) {
+      ring = opened;
+      newest = generation;
     }
-    return { blob, generation: header.generation };
-  }
+    return { blob, generation };
+  };
 
-  cipherOf(type: StateBlobType): BlobCipher {
-    return {
-      flags: FLAG.ENCRYPTED,
-      encrypt: (blob) => field(TAG.SEALED_DATA, this.encode(type, blob, 0)),
-      decrypt: ({ version, body }) => {
-        const file = hasFields(version) ? findField(body, TAG.SEALED_DATA) : undefined;
-        if (file) return this.#decodeForeign(type, file);
-        throw new ContainerError(
-          "encrypted",
-          CONTAINER_RESULT.BAD_KEY_PROPERTY,
-          "the state blob is encrypted with a key of swtpm's, and the key given is one for wtpm's format",
-        );
-      },
-    };
-  }
+  const cipherOf = (type: StateBlobType): BlobCipher => ({
+    flags: FLAG.ENCRYPTED,
+    encrypt: (blob) => field(TAG.SEALED_DATA, encode(type, blob, 0)),
+    decrypt: ({ version, body }) => {
+      const file = hasFields(version) ? findField(body, TAG.SEALED_DATA) : undefined;
+      // The slots of a blob that comes from elsewhere are not those of the state here.
+      if (file) return open(type, file).blob;
+      throw new ContainerError(
+        "encrypted",
+        CONTAINER_RESULT.BAD_KEY_PROPERTY,
+        "the state blob is encrypted with a key of swtpm's, and the key given is one for wtpm's format",
+      );
+    },
+  });
 
-  /** A blob that comes from elsewhere: its slots are not those of the state here. */
-  #decodeForeign(type: StateBlobType, file: Uint8Array): Uint8Array {
-    const ring = this.#ring ? { ring: this.#ring } : {};
-    return new SealedFormat(this.providers, ring).decode(type, file).blob;
-  }
-
-  /** The ring of slots: the one that is there if it has them, else one that a provider opens. */
-  #ringOf(slots: readonly KeySlot[]): KeyRing {
-    const known = this.#ring;
-    if (known && sameSlots(known.slots, slots)) return known;
-    return KeyRing.open(slots, this.providers);
-  }
+  return { name: "wtpm, aes-256-gcm", encode, decode, cipherOf, ring: () => ring };
 }
 
 function sameSlots(first: readonly KeySlot[], second: readonly KeySlot[]): boolean {

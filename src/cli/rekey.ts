@@ -1,0 +1,116 @@
+// `wtpm state rekey`: other keys for a state in wtpm's encrypted format.
+import { equalBytes } from "../codec/bytes.ts";
+import type { KeyProvider } from "../state/encryption/key-provider.ts";
+import { type KeyRing, KeyRingError } from "../state/encryption/key-ring.ts";
+import { sealedFormat } from "../state/encryption/sealed-format.ts";
+import type { StateFormat } from "../state/format.ts";
+import { StateKeeper } from "../state/keeper.ts";
+import { BLOB_TYPES, type StateBlobs, StateError } from "../state/store.ts";
+import { OptionError } from "./option-list.ts";
+import { keyProvider, namesProvider } from "./provider-options.ts";
+import { type PlaceOptions, placeOf, readPlace, say, warn } from "./state-place.ts";
+
+export interface RekeyOptions {
+  /** Lists of --key. One of them opens the state; a new data key needs those of all slots. */
+  readonly key: readonly string[];
+  /** Lists as those of --key, for new slots. */
+  readonly add: readonly string[];
+  /** Names of slots. */
+  readonly remove: readonly string[];
+  readonly newDataKey: boolean;
+  /** Show the slots; with nothing else, change nothing. */
+  readonly list: boolean;
+}
+
+/** Changes the keys and gives the exit status. @throws StateError, OptionError, KeyRingError */
+export async function rekeyCommand(where: PlaceOptions, options: RekeyOptions): Promise<number> {
+  if (options.key.length === 0) throw new OptionError("which key opens the state? --key provider=…");
+  const { add, remove, newDataKey, list } = options;
+  const changes = add.length > 0 || remove.length > 0 || newDataKey;
+  if (!changes && !list)
+    throw new OptionError("what is to change? --add LIST, --remove SLOT, --new-data-key, or --list to see the slots");
+  const keys = options.key.map(provider);
+  const ring = changes ? await change(where, keys, options) : await currentRing(where, keys);
+  if (remove.length > 0 && !newDataKey)
+    warn("the data key is the same: a removed key still opens old copies, and with what it finds there the new state");
+  if (list) for (const { name, kind } of ring.slots) say(`${name}\t${kind}`);
+  return 0;
+}
+
+function provider(list: string): KeyProvider {
+  if (!namesProvider(list)) {
+    throw new OptionError(
+      `'${list}' is a key of swtpm's: to change those, or to go to wtpm's format, use wtpm state convert --to-key`,
+    );
+  }
+  return keyProvider(list, warn);
+}
+
+async function currentRing(where: PlaceOptions, keys: readonly KeyProvider[]): Promise<KeyRing> {
+  const format = sealedFormat(keys);
+  await readPlace(await placeOf({ ...where, format }));
+  return format.ring()!;
+}
+
+/** Writes all blobs under the changed keys in one commit, and reads them again. */
+async function change(where: PlaceOptions, keys: readonly KeyProvider[], options: RekeyOptions): Promise<KeyRing> {
+  const reading = sealedFormat(keys);
+  let writing: StateFormat = reading;
+  const format: StateFormat = {
+    name: reading.name,
+    encode: (type, blob, generation) => writing.encode(type, blob, generation),
+    decode: reading.decode,
+  };
+  const place = await placeOf({ ...where, format });
+  const keeper = new StateKeeper(place.open());
+  try {
+    const blobs = await keeper.open();
+    const before = reading.ring();
+    if (!before) throw new StateError("io", `${place.uri}: there is no state of a TPM 2.0`);
+    const added = options.add.map(provider);
+    const ring = changed(before, [...keys, ...added], added, options);
+    writing = sealedFormat([], ring);
+    await keeper.save(copies(blobs));
+    await verify(where, [...keys, ...added], blobs);
+    say(
+      `${place.uri}: ${ring.slots.map(({ name }) => name).join(", ")}${options.newDataKey ? "; a new data key" : ""}`,
+    );
+    return ring;
+  } finally {
+    await keeper.close();
+  }
+}
+
+function changed(
+  ring: KeyRing,
+  keys: readonly KeyProvider[],
+  added: readonly KeyProvider[],
+  { remove, newDataKey }: RekeyOptions,
+): KeyRing {
+  let result = ring;
+  // First the additions: a slot may take the place of the last one.
+  for (const each of added) result = result.added(each);
+  for (const name of remove) result = result.without(name);
+  if (!keys.some((key) => result.opensWith(key)))
+    throw new KeyRingError("none of the keys given would open the state afterwards: give one that stays with --key");
+  return newDataKey ? result.renewed(keys) : result;
+}
+
+/** Other objects: a store writes only what is not the same one. */
+function copies(blobs: StateBlobs): StateBlobs {
+  const all: { -readonly [type in keyof StateBlobs]: StateBlobs[type] } = {};
+  for (const type of BLOB_TYPES) if (blobs[type]) all[type] = blobs[type].slice();
+  return all;
+}
+
+/** Reads the state with the keys that are to open it from now on. */
+async function verify(where: PlaceOptions, keys: readonly KeyProvider[], expected: StateBlobs): Promise<void> {
+  const place = await placeOf({ ...where, format: sealedFormat(keys) });
+  const store = place.open({ readOnly: true });
+  const { blobs } = await store.load();
+  await store.close();
+  for (const type of BLOB_TYPES) {
+    if (!equalBytes(blobs[type] ?? new Uint8Array(), expected[type] ?? new Uint8Array()))
+      throw new StateError("damaged", `${place.uri}: the ${type} state that was written is read differently`);
+  }
+}
