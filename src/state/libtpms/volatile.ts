@@ -1,7 +1,7 @@
 // libtpms' volatile state (VOLATILE_STATE; swtpm's "volatilestate"), field for field: what a running TPM has beside its permanent
 // state. It fits only the permanent state it was saved with.
-import { createHash } from "node:crypto";
 import { equalBytes } from "../../codec/bytes.ts";
+import { hash } from "../../codec/crypto.ts";
 import { StateError } from "../store.ts";
 import { banks, orderlyData, stateClear, stateReset } from "./data.ts";
 import { anyObject } from "./object.ts";
@@ -209,4 +209,4 @@ export function encodeVolatile(state: VolatileState): Uint8Array {
   return writer.take();
 }
 
-const digestOf = (body: Uint8Array): Uint8Array => new Uint8Array(createHash("sha1").update(body).digest());
+const digestOf = (body: Uint8Array): Uint8Array => hash("TPM_ALG_SHA1", body);
