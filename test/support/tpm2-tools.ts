@@ -12,6 +12,8 @@ export interface Tools {
   readonly emulator: Emulator;
   /** Runs a tool ("getrandom") that must succeed and returns what it printed to standard output. */
   (name: string, ...args: string[]): Promise<string>;
+  /** The same with a tool that loads objects, which are flushed then: without a resource manager there is room for three. */
+  flushing(name: string, ...args: string[]): Promise<string>;
   /** Runs a tool that must fail and returns its error output. */
   fails(name: string, ...args: string[]): Promise<string>;
   /** A file in the folder where the tools run. */
@@ -34,6 +36,11 @@ function toolsFor(emulator: Emulator): Tools {
   };
   return Object.assign(succeed, {
     emulator,
+    flushing: async (name: string, ...args: string[]): Promise<string> => {
+      const printed = await succeed(name, ...args);
+      await succeed("flushcontext", "-t");
+      return printed;
+    },
     fails: async (name: string, ...args: string[]): Promise<string> => {
       const exit = await tool(name, args);
       if (exit.status === 0 || exit.status === null) throw new Error(say(name, args, exit));

@@ -145,6 +145,26 @@ describe.each(WAYS)("tpm2-openssl over %s", (way) => {
   });
 });
 
+describe("tpm2-openssl and tpm2-tools", () => {
+  const client = useClient("a UNIX socket");
+
+  test("a key that tpm2-tools made is encoded for OpenSSL", async () => {
+    await client()("tpm2_createprimary", "-Q", "-G", "ecc", "-c", "primary");
+    await client()("tpm2_flushcontext", "-t");
+    await client()("tpm2_evictcontrol", "-Q", "-c", "primary", "0x81000001");
+    await client()("tpm2_flushcontext", "-t");
+    await client()("tpm2_create", "-Q", "-C", "0x81000001", "-G", "ecc", "-u", "public", "-r", "private");
+    await client()("tpm2_encodeobject", "-C", "0x81000001", "-u", "public", "-r", "private", "-o", "key.pem");
+    client().write("message", MESSAGE);
+    const password = ["-passin", "pass:"];
+    await client()("openssl", "pkey", ...PROVIDERS, "-in", "key.pem", ...password, "-pubout", "-out", "key.pub");
+    const sign = ["dgst", "-sha256", ...PREFER_TPM, "-sign", "key.pem", ...password, "-out", "signature", "message"];
+    await client()("openssl", ...sign);
+    const verify = ["dgst", "-sha256", "-verify", "key.pub", "-signature", "signature", "message"];
+    expect(await client()("openssl", ...verify)).toBe("Verified OK\n");
+  });
+});
+
 describe("tpm2-openssl in TLS", () => {
   // With a TPM of three object slots alone, the hashes of the handshake do not leave one for the key.
   const client = useClient("tpm2-abrmd");
