@@ -191,7 +191,7 @@ export type ObjectAttributes = ValueOf<typeof attributesShape>;
 export type KeyObject = ValueOf<typeof object>;
 export type SequenceObject = ValueOf<(typeof SEQUENCES)["hmac"]>;
 
-interface ObjectContent {
+export interface ObjectContent {
   attributes: ObjectAttributes;
   /** A key or sealed data; neither this nor `sequence` in a slot that is free. */
   object?: KeyObject;
