@@ -8,11 +8,14 @@ import { Seeded } from "./seeded.ts";
 /** Random numbers from a seed, and a clock that stands still until it is told to move. */
 export class TestHost implements EngineHost {
   readonly #seeded: Seeded;
+  /** Time of day when the clock began, in milliseconds since 1970. */
+  readonly #began: number;
   /** Milliseconds since some moment. */
   monotonic = 1000;
 
-  constructor(seed = "engine") {
+  constructor(seed = "engine", began = 1_700_000_000_000) {
     this.#seeded = new Seeded(seed);
+    this.#began = began;
   }
 
   random(bytes: Uint8Array<ArrayBuffer>): void {
@@ -20,7 +23,7 @@ export class TestHost implements EngineHost {
   }
 
   now(clock: number): number {
-    return clock === 0 ? this.monotonic : 1_700_000_000_000 + this.monotonic;
+    return clock === 0 ? this.monotonic : this.#began + this.monotonic;
   }
 
   /** Lets time pass. */
@@ -97,6 +100,12 @@ export class EngineTpm {
   powerCycle(milliseconds = 500): void {
     this.host.advance(milliseconds);
     this.#restart(this.#stored);
+  }
+
+  /** Plugs in again with this permanent state, whatever was stored. */
+  powerCycleWith(permanent: Uint8Array): void {
+    this.#stored = permanent;
+    this.powerCycle();
   }
 
   /** What it takes to go on elsewhere. */

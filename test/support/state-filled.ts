@@ -221,8 +221,8 @@ export async function primariesOf(client: TpmClient): Promise<Record<string, unk
   for (const [name, primaryHandle] of Object.entries({ owner: OWNER, endorsement: ENDORSEMENT, platform: PLATFORM })) {
     for (const [type, inPublic] of [
       ["ECC", parent("ECC")],
-      ["RSA", { ...parent("RSA") }],
-      ["HMAC", keyedHash({ attributes: { sign: true } })],
+      ["RSA", parent("RSA")],
+      ["HMAC", keyedHash({ attributes: { sign: true } }, { scheme: "HMAC", details: { hashAlg: "SHA256" } })],
     ] as const) {
       const primary = await client.command("CreatePrimary", {
         handles: { primaryHandle },
