@@ -820,19 +820,25 @@ function parameterFunction(present: readonly EngineCommand[]): string {
   ].join("\n");
 }
 
-function callArguments({ definition }: EngineCommand): string {
-  const args: string[] = [];
-  if (inputFields(definition).length) args.push(`changetype<${definition.name}_In>(${INPUT})`);
-  if (outputFields(definition).length) args.push(`changetype<${definition.name}_Out>(${OUTPUT})`);
-  return args.join(", ");
+/** Where a command's input and output are, as far as it has any. */
+function callRecords({ definition }: EngineCommand): string[] {
+  const records: string[] = [];
+  if (inputFields(definition).length) records.push(INPUT);
+  if (outputFields(definition).length) records.push(OUTPUT);
+  return records;
 }
 
 function runFunction(present: readonly EngineCommand[]): string {
   return [
+    "// The calls are indirect: the compiler would put all commands, which have no other caller, into this one function, and a runtime",
+    "// that compiles functions at their first call would compile them all for the first command.",
+    "",
     "/** Runs a command on its unmarshalled input. */",
     "export function runCommand(index: u32): u32 {",
     "  switch (index) {",
-    ...switchOn(present, (c) => [`return ${c.definition.name}(${callArguments(c)});`]),
+    ...switchOn(present, (c) => [
+      `return call_indirect<u32>(${[`${c.definition.name}.index`, ...callRecords(c)].join(", ")});`,
+    ]),
     "  }",
     "  return TPM_RC_COMMAND_CODE;",
     "}",
@@ -845,7 +851,11 @@ function resumeFunction(present: readonly EngineCommand[]): string {
     "/** Goes on with a command that answered PENDING. */",
     "export function resumeCommand(index: u32): u32 {",
     "  switch (index) {",
-    ...switchOn(present, (c) => (c.resumable ? [`return ${c.definition.name}_resume(${callArguments(c)});`] : [])),
+    ...switchOn(present, (c) =>
+      c.resumable
+        ? [`return call_indirect<u32>(${[`${c.definition.name}_resume.index`, ...callRecords(c)].join(", ")});`]
+        : [],
+    ),
     "  }",
     "  return TPM_RC_FAILURE;",
     "}",

@@ -4,7 +4,7 @@ import { inputLeft, marshalTPM2B, marshalU16, marshalU32, marshalU8, unmarshalTP
 import { addHandle, handleAt } from "../handles";
 import { MAX_DIGEST_BUFFER, MAX_DIGEST_SIZE, MAX_ECC_KEY_BYTES, MAX_EVENT_SIZE, MAX_NV_BUFFER_SIZE, MAX_RSA_KEY_BYTES, MAX_SYM_BLOCK_SIZE, SIZEOF_TIMEOUT, SIZEOF_TPMS_ID_OBJECT, SIZEOF_TPMT_HA, SIZEOF_TPMT_PUBLIC, SIZEOF_TPMU_ENCRYPTED_SECRET, SIZEOF_TPMU_NAME, SIZEOF_TPMU_SENSITIVE_CREATE, SIZEOF__PRIVATE, TPM_RC_1, TPM_RC_2, TPM_RC_3, TPM_RC_4, TPM_RC_5, TPM_RC_COMMAND_CODE, TPM_RC_FAILURE, TPM_RC_H, TPM_RC_P, TPM_RC_SIZE } from "./constants";
 import { marshal_TPM2B_CREATION_DATA, marshal_TPM2B_ECC_POINT, marshal_TPM2B_NV_PUBLIC, marshal_TPM2B_PUBLIC, marshal_TPML_ALG, marshal_TPML_DIGEST, marshal_TPML_DIGEST_VALUES, marshal_TPML_PCR_SELECTION, marshal_TPMS_ALGORITHM_DETAIL_ECC, marshal_TPMS_CAPABILITY_DATA, marshal_TPMS_CONTEXT, marshal_TPMS_TIME_INFO, marshal_TPMT_SIGNATURE, marshal_TPMT_TK_AUTH, marshal_TPMT_TK_CREATION, marshal_TPMT_TK_HASHCHECK, marshal_TPMT_TK_VERIFIED, unmarshal_TPM2B_ECC_POINT, unmarshal_TPM2B_NV_PUBLIC, unmarshal_TPM2B_PUBLIC, unmarshal_TPM2B_SENSITIVE, unmarshal_TPM2B_SENSITIVE_CREATE, unmarshal_TPMA_LOCALITY, unmarshal_TPMI_ALG_CIPHER_MODE, unmarshal_TPMI_ALG_HASH, unmarshal_TPMI_ALG_MAC_SCHEME, unmarshal_TPMI_DH_CONTEXT, unmarshal_TPMI_DH_ENTITY, unmarshal_TPMI_DH_OBJECT, unmarshal_TPMI_DH_PARENT, unmarshal_TPMI_DH_PCR, unmarshal_TPMI_DH_PERSISTENT, unmarshal_TPMI_ECC_CURVE, unmarshal_TPMI_ECC_KEY_EXCHANGE, unmarshal_TPMI_RH_CLEAR, unmarshal_TPMI_RH_ENABLES, unmarshal_TPMI_RH_ENDORSEMENT, unmarshal_TPMI_RH_HIERARCHY, unmarshal_TPMI_RH_HIERARCHY_AUTH, unmarshal_TPMI_RH_HIERARCHY_POLICY, unmarshal_TPMI_RH_LOCKOUT, unmarshal_TPMI_RH_NV_AUTH, unmarshal_TPMI_RH_NV_INDEX, unmarshal_TPMI_RH_PLATFORM, unmarshal_TPMI_RH_PROVISION, unmarshal_TPMI_SH_HMAC, unmarshal_TPMI_SH_POLICY, unmarshal_TPMI_YES_NO, unmarshal_TPML_ALG, unmarshal_TPML_CC, unmarshal_TPML_DIGEST, unmarshal_TPML_DIGEST_VALUES, unmarshal_TPML_PCR_SELECTION, unmarshal_TPMS_CONTEXT, unmarshal_TPMT_KDF_SCHEME, unmarshal_TPMT_PUBLIC_PARMS, unmarshal_TPMT_RSA_DECRYPT, unmarshal_TPMT_SIGNATURE, unmarshal_TPMT_SIG_SCHEME, unmarshal_TPMT_SYM_DEF, unmarshal_TPMT_SYM_DEF_OBJECT, unmarshal_TPMT_TK_AUTH, unmarshal_TPMT_TK_CREATION, unmarshal_TPMT_TK_HASHCHECK, unmarshal_TPMT_TK_VERIFIED, unmarshal_TPM_CAP, unmarshal_TPM_CLOCK_ADJUST, unmarshal_TPM_EO, unmarshal_TPM_SE, unmarshal_TPM_SU } from "./structures";
-import { ActivateCredential_In, ActivateCredential_Out, CertifyCreation_In, CertifyCreation_Out, CertifyX509_In, CertifyX509_Out, Certify_In, Certify_Out, ChangeEPS_In, ChangePPS_In, ClearControl_In, Clear_In, ClockRateAdjust_In, ClockSet_In, Commit_In, Commit_Out, ContextLoad_In, ContextLoad_Out, ContextSave_In, ContextSave_Out, CreateLoaded_In, CreateLoaded_Out, CreatePrimary_In, CreatePrimary_Out, Create_In, Create_Out, DictionaryAttackLockReset_In, DictionaryAttackParameters_In, Duplicate_In, Duplicate_Out, ECC_Decrypt_In, ECC_Decrypt_Out, ECC_Encrypt_In, ECC_Encrypt_Out, ECC_Parameters_In, ECC_Parameters_Out, ECDH_KeyGen_In, ECDH_KeyGen_Out, ECDH_ZGen_In, ECDH_ZGen_Out, EC_Ephemeral_In, EC_Ephemeral_Out, EncryptDecrypt2_In, EncryptDecrypt2_Out, EncryptDecrypt_In, EncryptDecrypt_Out, EventSequenceComplete_In, EventSequenceComplete_Out, EvictControl_In, FlushContext_In, GetCapability_In, GetCapability_Out, GetCommandAuditDigest_In, GetCommandAuditDigest_Out, GetRandom_In, GetRandom_Out, GetSessionAuditDigest_In, GetSessionAuditDigest_Out, GetTestResult_Out, GetTime_In, GetTime_Out, HashSequenceStart_In, HashSequenceStart_Out, Hash_In, Hash_Out, HierarchyChangeAuth_In, HierarchyControl_In, Import_In, Import_Out, IncrementalSelfTest_In, IncrementalSelfTest_Out, LoadExternal_In, LoadExternal_Out, Load_In, Load_Out, MAC_In, MAC_Out, MAC_Start_In, MAC_Start_Out, MakeCredential_In, MakeCredential_Out, NV_Certify_In, NV_Certify_Out, NV_ChangeAuth_In, NV_DefineSpace_In, NV_Extend_In, NV_GlobalWriteLock_In, NV_Increment_In, NV_ReadLock_In, NV_ReadPublic_In, NV_ReadPublic_Out, NV_Read_In, NV_Read_Out, NV_SetBits_In, NV_UndefineSpaceSpecial_In, NV_UndefineSpace_In, NV_WriteLock_In, NV_Write_In, ObjectChangeAuth_In, ObjectChangeAuth_Out, PCR_Allocate_In, PCR_Allocate_Out, PCR_Event_In, PCR_Event_Out, PCR_Extend_In, PCR_Read_In, PCR_Read_Out, PCR_Reset_In, PCR_SetAuthPolicy_In, PCR_SetAuthValue_In, PP_Commands_In, PolicyAuthValue_In, PolicyAuthorizeNV_In, PolicyAuthorize_In, PolicyCapability_In, PolicyCommandCode_In, PolicyCounterTimer_In, PolicyCpHash_In, PolicyDuplicationSelect_In, PolicyGetDigest_In, PolicyGetDigest_Out, PolicyLocality_In, PolicyNV_In, PolicyNameHash_In, PolicyNvWritten_In, PolicyOR_In, PolicyPCR_In, PolicyParameters_In, PolicyPassword_In, PolicyPhysicalPresence_In, PolicyRestart_In, PolicySecret_In, PolicySecret_Out, PolicySigned_In, PolicySigned_Out, PolicyTemplate_In, PolicyTicket_In, Quote_In, Quote_Out, RSA_Decrypt_In, RSA_Decrypt_Out, RSA_Encrypt_In, RSA_Encrypt_Out, ReadClock_Out, ReadPublic_In, ReadPublic_Out, Rewrap_In, Rewrap_Out, SelfTest_In, SequenceComplete_In, SequenceComplete_Out, SequenceUpdate_In, SetAlgorithmSet_In, SetCommandCodeAuditStatus_In, SetPrimaryPolicy_In, Shutdown_In, Sign_In, Sign_Out, StartAuthSession_In, StartAuthSession_Out, Startup_In, StirRandom_In, TestParms_In, Unseal_In, Unseal_Out, VerifySignature_In, VerifySignature_Out, ZGen_2Phase_In, ZGen_2Phase_Out } from "./records";
+
 import { NV_ChangeAuth, NV_DefineSpace, NV_Extend, NV_GlobalWriteLock, NV_Increment, NV_Read, NV_ReadLock, NV_ReadPublic, NV_SetBits, NV_UndefineSpace, NV_UndefineSpaceSpecial, NV_Write, NV_WriteLock } from "../commands/nv";
 import { ContextLoad, ContextSave, EvictControl, FlushContext } from "../commands/context";
 import { ChangeEPS, ChangePPS, Clear, ClearControl, HierarchyChangeAuth, HierarchyControl, SetPrimaryPolicy } from "../commands/hierarchy";
@@ -1454,350 +1454,353 @@ export function unmarshalParameters(index: u32): u32 {
   return inputLeft() == 0 ? 0 : TPM_RC_SIZE;
 }
 
+// The calls are indirect: the compiler would put all commands, which have no other caller, into this one function, and a runtime
+// that compiles functions at their first call would compile them all for the first command.
+
 /** Runs a command on its unmarshalled input. */
 export function runCommand(index: u32): u32 {
   switch (index) {
     case 0: { // NV_UndefineSpaceSpecial
-      return NV_UndefineSpaceSpecial(changetype<NV_UndefineSpaceSpecial_In>(COMMAND_IN));
+      return call_indirect<u32>(NV_UndefineSpaceSpecial.index, COMMAND_IN);
     }
     case 1: { // EvictControl
-      return EvictControl(changetype<EvictControl_In>(COMMAND_IN));
+      return call_indirect<u32>(EvictControl.index, COMMAND_IN);
     }
     case 2: { // HierarchyControl
-      return HierarchyControl(changetype<HierarchyControl_In>(COMMAND_IN));
+      return call_indirect<u32>(HierarchyControl.index, COMMAND_IN);
     }
     case 3: { // NV_UndefineSpace
-      return NV_UndefineSpace(changetype<NV_UndefineSpace_In>(COMMAND_IN));
+      return call_indirect<u32>(NV_UndefineSpace.index, COMMAND_IN);
     }
     case 4: { // ChangeEPS
-      return ChangeEPS(changetype<ChangeEPS_In>(COMMAND_IN));
+      return call_indirect<u32>(ChangeEPS.index, COMMAND_IN);
     }
     case 5: { // ChangePPS
-      return ChangePPS(changetype<ChangePPS_In>(COMMAND_IN));
+      return call_indirect<u32>(ChangePPS.index, COMMAND_IN);
     }
     case 6: { // Clear
-      return Clear(changetype<Clear_In>(COMMAND_IN));
+      return call_indirect<u32>(Clear.index, COMMAND_IN);
     }
     case 7: { // ClearControl
-      return ClearControl(changetype<ClearControl_In>(COMMAND_IN));
+      return call_indirect<u32>(ClearControl.index, COMMAND_IN);
     }
     case 8: { // ClockSet
-      return ClockSet(changetype<ClockSet_In>(COMMAND_IN));
+      return call_indirect<u32>(ClockSet.index, COMMAND_IN);
     }
     case 9: { // HierarchyChangeAuth
-      return HierarchyChangeAuth(changetype<HierarchyChangeAuth_In>(COMMAND_IN));
+      return call_indirect<u32>(HierarchyChangeAuth.index, COMMAND_IN);
     }
     case 10: { // NV_DefineSpace
-      return NV_DefineSpace(changetype<NV_DefineSpace_In>(COMMAND_IN));
+      return call_indirect<u32>(NV_DefineSpace.index, COMMAND_IN);
     }
     case 11: { // PCR_Allocate
-      return PCR_Allocate(changetype<PCR_Allocate_In>(COMMAND_IN), changetype<PCR_Allocate_Out>(COMMAND_OUT));
+      return call_indirect<u32>(PCR_Allocate.index, COMMAND_IN, COMMAND_OUT);
     }
     case 12: { // PCR_SetAuthPolicy
-      return PCR_SetAuthPolicy(changetype<PCR_SetAuthPolicy_In>(COMMAND_IN));
+      return call_indirect<u32>(PCR_SetAuthPolicy.index, COMMAND_IN);
     }
     case 13: { // PP_Commands
-      return PP_Commands(changetype<PP_Commands_In>(COMMAND_IN));
+      return call_indirect<u32>(PP_Commands.index, COMMAND_IN);
     }
     case 14: { // SetPrimaryPolicy
-      return SetPrimaryPolicy(changetype<SetPrimaryPolicy_In>(COMMAND_IN));
+      return call_indirect<u32>(SetPrimaryPolicy.index, COMMAND_IN);
     }
     case 15: { // ClockRateAdjust
-      return ClockRateAdjust(changetype<ClockRateAdjust_In>(COMMAND_IN));
+      return call_indirect<u32>(ClockRateAdjust.index, COMMAND_IN);
     }
     case 16: { // CreatePrimary
-      return CreatePrimary(changetype<CreatePrimary_In>(COMMAND_IN), changetype<CreatePrimary_Out>(COMMAND_OUT));
+      return call_indirect<u32>(CreatePrimary.index, COMMAND_IN, COMMAND_OUT);
     }
     case 17: { // NV_GlobalWriteLock
-      return NV_GlobalWriteLock(changetype<NV_GlobalWriteLock_In>(COMMAND_IN));
+      return call_indirect<u32>(NV_GlobalWriteLock.index, COMMAND_IN);
     }
     case 18: { // GetCommandAuditDigest
-      return GetCommandAuditDigest(changetype<GetCommandAuditDigest_In>(COMMAND_IN), changetype<GetCommandAuditDigest_Out>(COMMAND_OUT));
+      return call_indirect<u32>(GetCommandAuditDigest.index, COMMAND_IN, COMMAND_OUT);
     }
     case 19: { // NV_Increment
-      return NV_Increment(changetype<NV_Increment_In>(COMMAND_IN));
+      return call_indirect<u32>(NV_Increment.index, COMMAND_IN);
     }
     case 20: { // NV_SetBits
-      return NV_SetBits(changetype<NV_SetBits_In>(COMMAND_IN));
+      return call_indirect<u32>(NV_SetBits.index, COMMAND_IN);
     }
     case 21: { // NV_Extend
-      return NV_Extend(changetype<NV_Extend_In>(COMMAND_IN));
+      return call_indirect<u32>(NV_Extend.index, COMMAND_IN);
     }
     case 22: { // NV_Write
-      return NV_Write(changetype<NV_Write_In>(COMMAND_IN));
+      return call_indirect<u32>(NV_Write.index, COMMAND_IN);
     }
     case 23: { // NV_WriteLock
-      return NV_WriteLock(changetype<NV_WriteLock_In>(COMMAND_IN));
+      return call_indirect<u32>(NV_WriteLock.index, COMMAND_IN);
     }
     case 24: { // DictionaryAttackLockReset
-      return DictionaryAttackLockReset(changetype<DictionaryAttackLockReset_In>(COMMAND_IN));
+      return call_indirect<u32>(DictionaryAttackLockReset.index, COMMAND_IN);
     }
     case 25: { // DictionaryAttackParameters
-      return DictionaryAttackParameters(changetype<DictionaryAttackParameters_In>(COMMAND_IN));
+      return call_indirect<u32>(DictionaryAttackParameters.index, COMMAND_IN);
     }
     case 26: { // NV_ChangeAuth
-      return NV_ChangeAuth(changetype<NV_ChangeAuth_In>(COMMAND_IN));
+      return call_indirect<u32>(NV_ChangeAuth.index, COMMAND_IN);
     }
     case 27: { // PCR_Event
-      return PCR_Event(changetype<PCR_Event_In>(COMMAND_IN), changetype<PCR_Event_Out>(COMMAND_OUT));
+      return call_indirect<u32>(PCR_Event.index, COMMAND_IN, COMMAND_OUT);
     }
     case 28: { // PCR_Reset
-      return PCR_Reset(changetype<PCR_Reset_In>(COMMAND_IN));
+      return call_indirect<u32>(PCR_Reset.index, COMMAND_IN);
     }
     case 29: { // SequenceComplete
-      return SequenceComplete(changetype<SequenceComplete_In>(COMMAND_IN), changetype<SequenceComplete_Out>(COMMAND_OUT));
+      return call_indirect<u32>(SequenceComplete.index, COMMAND_IN, COMMAND_OUT);
     }
     case 30: { // SetAlgorithmSet
-      return SetAlgorithmSet(changetype<SetAlgorithmSet_In>(COMMAND_IN));
+      return call_indirect<u32>(SetAlgorithmSet.index, COMMAND_IN);
     }
     case 31: { // SetCommandCodeAuditStatus
-      return SetCommandCodeAuditStatus(changetype<SetCommandCodeAuditStatus_In>(COMMAND_IN));
+      return call_indirect<u32>(SetCommandCodeAuditStatus.index, COMMAND_IN);
     }
     case 32: { // IncrementalSelfTest
-      return IncrementalSelfTest(changetype<IncrementalSelfTest_In>(COMMAND_IN), changetype<IncrementalSelfTest_Out>(COMMAND_OUT));
+      return call_indirect<u32>(IncrementalSelfTest.index, COMMAND_IN, COMMAND_OUT);
     }
     case 33: { // SelfTest
-      return SelfTest(changetype<SelfTest_In>(COMMAND_IN));
+      return call_indirect<u32>(SelfTest.index, COMMAND_IN);
     }
     case 34: { // Startup
-      return Startup(changetype<Startup_In>(COMMAND_IN));
+      return call_indirect<u32>(Startup.index, COMMAND_IN);
     }
     case 35: { // Shutdown
-      return Shutdown(changetype<Shutdown_In>(COMMAND_IN));
+      return call_indirect<u32>(Shutdown.index, COMMAND_IN);
     }
     case 36: { // StirRandom
-      return StirRandom(changetype<StirRandom_In>(COMMAND_IN));
+      return call_indirect<u32>(StirRandom.index, COMMAND_IN);
     }
     case 37: { // ActivateCredential
-      return ActivateCredential(changetype<ActivateCredential_In>(COMMAND_IN), changetype<ActivateCredential_Out>(COMMAND_OUT));
+      return call_indirect<u32>(ActivateCredential.index, COMMAND_IN, COMMAND_OUT);
     }
     case 38: { // Certify
-      return Certify(changetype<Certify_In>(COMMAND_IN), changetype<Certify_Out>(COMMAND_OUT));
+      return call_indirect<u32>(Certify.index, COMMAND_IN, COMMAND_OUT);
     }
     case 39: { // PolicyNV
-      return PolicyNV(changetype<PolicyNV_In>(COMMAND_IN));
+      return call_indirect<u32>(PolicyNV.index, COMMAND_IN);
     }
     case 40: { // CertifyCreation
-      return CertifyCreation(changetype<CertifyCreation_In>(COMMAND_IN), changetype<CertifyCreation_Out>(COMMAND_OUT));
+      return call_indirect<u32>(CertifyCreation.index, COMMAND_IN, COMMAND_OUT);
     }
     case 41: { // Duplicate
-      return Duplicate(changetype<Duplicate_In>(COMMAND_IN), changetype<Duplicate_Out>(COMMAND_OUT));
+      return call_indirect<u32>(Duplicate.index, COMMAND_IN, COMMAND_OUT);
     }
     case 42: { // GetTime
-      return GetTime(changetype<GetTime_In>(COMMAND_IN), changetype<GetTime_Out>(COMMAND_OUT));
+      return call_indirect<u32>(GetTime.index, COMMAND_IN, COMMAND_OUT);
     }
     case 43: { // GetSessionAuditDigest
-      return GetSessionAuditDigest(changetype<GetSessionAuditDigest_In>(COMMAND_IN), changetype<GetSessionAuditDigest_Out>(COMMAND_OUT));
+      return call_indirect<u32>(GetSessionAuditDigest.index, COMMAND_IN, COMMAND_OUT);
     }
     case 44: { // NV_Read
-      return NV_Read(changetype<NV_Read_In>(COMMAND_IN), changetype<NV_Read_Out>(COMMAND_OUT));
+      return call_indirect<u32>(NV_Read.index, COMMAND_IN, COMMAND_OUT);
     }
     case 45: { // NV_ReadLock
-      return NV_ReadLock(changetype<NV_ReadLock_In>(COMMAND_IN));
+      return call_indirect<u32>(NV_ReadLock.index, COMMAND_IN);
     }
     case 46: { // ObjectChangeAuth
-      return ObjectChangeAuth(changetype<ObjectChangeAuth_In>(COMMAND_IN), changetype<ObjectChangeAuth_Out>(COMMAND_OUT));
+      return call_indirect<u32>(ObjectChangeAuth.index, COMMAND_IN, COMMAND_OUT);
     }
     case 47: { // PolicySecret
-      return PolicySecret(changetype<PolicySecret_In>(COMMAND_IN), changetype<PolicySecret_Out>(COMMAND_OUT));
+      return call_indirect<u32>(PolicySecret.index, COMMAND_IN, COMMAND_OUT);
     }
     case 48: { // Rewrap
-      return Rewrap(changetype<Rewrap_In>(COMMAND_IN), changetype<Rewrap_Out>(COMMAND_OUT));
+      return call_indirect<u32>(Rewrap.index, COMMAND_IN, COMMAND_OUT);
     }
     case 49: { // Create
-      return Create(changetype<Create_In>(COMMAND_IN), changetype<Create_Out>(COMMAND_OUT));
+      return call_indirect<u32>(Create.index, COMMAND_IN, COMMAND_OUT);
     }
     case 50: { // ECDH_ZGen
-      return ECDH_ZGen(changetype<ECDH_ZGen_In>(COMMAND_IN), changetype<ECDH_ZGen_Out>(COMMAND_OUT));
+      return call_indirect<u32>(ECDH_ZGen.index, COMMAND_IN, COMMAND_OUT);
     }
     case 51: { // MAC
-      return MAC(changetype<MAC_In>(COMMAND_IN), changetype<MAC_Out>(COMMAND_OUT));
+      return call_indirect<u32>(MAC.index, COMMAND_IN, COMMAND_OUT);
     }
     case 52: { // Import
-      return Import(changetype<Import_In>(COMMAND_IN), changetype<Import_Out>(COMMAND_OUT));
+      return call_indirect<u32>(Import.index, COMMAND_IN, COMMAND_OUT);
     }
     case 53: { // Load
-      return Load(changetype<Load_In>(COMMAND_IN), changetype<Load_Out>(COMMAND_OUT));
+      return call_indirect<u32>(Load.index, COMMAND_IN, COMMAND_OUT);
     }
     case 54: { // Quote
-      return Quote(changetype<Quote_In>(COMMAND_IN), changetype<Quote_Out>(COMMAND_OUT));
+      return call_indirect<u32>(Quote.index, COMMAND_IN, COMMAND_OUT);
     }
     case 55: { // RSA_Decrypt
-      return RSA_Decrypt(changetype<RSA_Decrypt_In>(COMMAND_IN), changetype<RSA_Decrypt_Out>(COMMAND_OUT));
+      return call_indirect<u32>(RSA_Decrypt.index, COMMAND_IN, COMMAND_OUT);
     }
     case 56: { // MAC_Start
-      return MAC_Start(changetype<MAC_Start_In>(COMMAND_IN), changetype<MAC_Start_Out>(COMMAND_OUT));
+      return call_indirect<u32>(MAC_Start.index, COMMAND_IN, COMMAND_OUT);
     }
     case 57: { // SequenceUpdate
-      return SequenceUpdate(changetype<SequenceUpdate_In>(COMMAND_IN));
+      return call_indirect<u32>(SequenceUpdate.index, COMMAND_IN);
     }
     case 58: { // Sign
-      return Sign(changetype<Sign_In>(COMMAND_IN), changetype<Sign_Out>(COMMAND_OUT));
+      return call_indirect<u32>(Sign.index, COMMAND_IN, COMMAND_OUT);
     }
     case 59: { // Unseal
-      return Unseal(changetype<Unseal_In>(COMMAND_IN), changetype<Unseal_Out>(COMMAND_OUT));
+      return call_indirect<u32>(Unseal.index, COMMAND_IN, COMMAND_OUT);
     }
     case 60: { // PolicySigned
-      return PolicySigned(changetype<PolicySigned_In>(COMMAND_IN), changetype<PolicySigned_Out>(COMMAND_OUT));
+      return call_indirect<u32>(PolicySigned.index, COMMAND_IN, COMMAND_OUT);
     }
     case 61: { // ContextLoad
-      return ContextLoad(changetype<ContextLoad_In>(COMMAND_IN), changetype<ContextLoad_Out>(COMMAND_OUT));
+      return call_indirect<u32>(ContextLoad.index, COMMAND_IN, COMMAND_OUT);
     }
     case 62: { // ContextSave
-      return ContextSave(changetype<ContextSave_In>(COMMAND_IN), changetype<ContextSave_Out>(COMMAND_OUT));
+      return call_indirect<u32>(ContextSave.index, COMMAND_IN, COMMAND_OUT);
     }
     case 63: { // ECDH_KeyGen
-      return ECDH_KeyGen(changetype<ECDH_KeyGen_In>(COMMAND_IN), changetype<ECDH_KeyGen_Out>(COMMAND_OUT));
+      return call_indirect<u32>(ECDH_KeyGen.index, COMMAND_IN, COMMAND_OUT);
     }
     case 64: { // EncryptDecrypt
-      return EncryptDecrypt(changetype<EncryptDecrypt_In>(COMMAND_IN), changetype<EncryptDecrypt_Out>(COMMAND_OUT));
+      return call_indirect<u32>(EncryptDecrypt.index, COMMAND_IN, COMMAND_OUT);
     }
     case 65: { // FlushContext
-      return FlushContext(changetype<FlushContext_In>(COMMAND_IN));
+      return call_indirect<u32>(FlushContext.index, COMMAND_IN);
     }
     case 66: { // LoadExternal
-      return LoadExternal(changetype<LoadExternal_In>(COMMAND_IN), changetype<LoadExternal_Out>(COMMAND_OUT));
+      return call_indirect<u32>(LoadExternal.index, COMMAND_IN, COMMAND_OUT);
     }
     case 67: { // MakeCredential
-      return MakeCredential(changetype<MakeCredential_In>(COMMAND_IN), changetype<MakeCredential_Out>(COMMAND_OUT));
+      return call_indirect<u32>(MakeCredential.index, COMMAND_IN, COMMAND_OUT);
     }
     case 68: { // NV_ReadPublic
-      return NV_ReadPublic(changetype<NV_ReadPublic_In>(COMMAND_IN), changetype<NV_ReadPublic_Out>(COMMAND_OUT));
+      return call_indirect<u32>(NV_ReadPublic.index, COMMAND_IN, COMMAND_OUT);
     }
     case 69: { // PolicyAuthorize
-      return PolicyAuthorize(changetype<PolicyAuthorize_In>(COMMAND_IN));
+      return call_indirect<u32>(PolicyAuthorize.index, COMMAND_IN);
     }
     case 70: { // PolicyAuthValue
-      return PolicyAuthValue(changetype<PolicyAuthValue_In>(COMMAND_IN));
+      return call_indirect<u32>(PolicyAuthValue.index, COMMAND_IN);
     }
     case 71: { // PolicyCommandCode
-      return PolicyCommandCode(changetype<PolicyCommandCode_In>(COMMAND_IN));
+      return call_indirect<u32>(PolicyCommandCode.index, COMMAND_IN);
     }
     case 72: { // PolicyCounterTimer
-      return PolicyCounterTimer(changetype<PolicyCounterTimer_In>(COMMAND_IN));
+      return call_indirect<u32>(PolicyCounterTimer.index, COMMAND_IN);
     }
     case 73: { // PolicyCpHash
-      return PolicyCpHash(changetype<PolicyCpHash_In>(COMMAND_IN));
+      return call_indirect<u32>(PolicyCpHash.index, COMMAND_IN);
     }
     case 74: { // PolicyLocality
-      return PolicyLocality(changetype<PolicyLocality_In>(COMMAND_IN));
+      return call_indirect<u32>(PolicyLocality.index, COMMAND_IN);
     }
     case 75: { // PolicyNameHash
-      return PolicyNameHash(changetype<PolicyNameHash_In>(COMMAND_IN));
+      return call_indirect<u32>(PolicyNameHash.index, COMMAND_IN);
     }
     case 76: { // PolicyOR
-      return PolicyOR(changetype<PolicyOR_In>(COMMAND_IN));
+      return call_indirect<u32>(PolicyOR.index, COMMAND_IN);
     }
     case 77: { // PolicyTicket
-      return PolicyTicket(changetype<PolicyTicket_In>(COMMAND_IN));
+      return call_indirect<u32>(PolicyTicket.index, COMMAND_IN);
     }
     case 78: { // ReadPublic
-      return ReadPublic(changetype<ReadPublic_In>(COMMAND_IN), changetype<ReadPublic_Out>(COMMAND_OUT));
+      return call_indirect<u32>(ReadPublic.index, COMMAND_IN, COMMAND_OUT);
     }
     case 79: { // RSA_Encrypt
-      return RSA_Encrypt(changetype<RSA_Encrypt_In>(COMMAND_IN), changetype<RSA_Encrypt_Out>(COMMAND_OUT));
+      return call_indirect<u32>(RSA_Encrypt.index, COMMAND_IN, COMMAND_OUT);
     }
     case 80: { // StartAuthSession
-      return StartAuthSession(changetype<StartAuthSession_In>(COMMAND_IN), changetype<StartAuthSession_Out>(COMMAND_OUT));
+      return call_indirect<u32>(StartAuthSession.index, COMMAND_IN, COMMAND_OUT);
     }
     case 81: { // VerifySignature
-      return VerifySignature(changetype<VerifySignature_In>(COMMAND_IN), changetype<VerifySignature_Out>(COMMAND_OUT));
+      return call_indirect<u32>(VerifySignature.index, COMMAND_IN, COMMAND_OUT);
     }
     case 82: { // ECC_Parameters
-      return ECC_Parameters(changetype<ECC_Parameters_In>(COMMAND_IN), changetype<ECC_Parameters_Out>(COMMAND_OUT));
+      return call_indirect<u32>(ECC_Parameters.index, COMMAND_IN, COMMAND_OUT);
     }
     case 83: { // GetCapability
-      return GetCapability(changetype<GetCapability_In>(COMMAND_IN), changetype<GetCapability_Out>(COMMAND_OUT));
+      return call_indirect<u32>(GetCapability.index, COMMAND_IN, COMMAND_OUT);
     }
     case 84: { // GetRandom
-      return GetRandom(changetype<GetRandom_In>(COMMAND_IN), changetype<GetRandom_Out>(COMMAND_OUT));
+      return call_indirect<u32>(GetRandom.index, COMMAND_IN, COMMAND_OUT);
     }
     case 85: { // GetTestResult
-      return GetTestResult(changetype<GetTestResult_Out>(COMMAND_OUT));
+      return call_indirect<u32>(GetTestResult.index, COMMAND_OUT);
     }
     case 86: { // Hash
-      return Hash(changetype<Hash_In>(COMMAND_IN), changetype<Hash_Out>(COMMAND_OUT));
+      return call_indirect<u32>(Hash.index, COMMAND_IN, COMMAND_OUT);
     }
     case 87: { // PCR_Read
-      return PCR_Read(changetype<PCR_Read_In>(COMMAND_IN), changetype<PCR_Read_Out>(COMMAND_OUT));
+      return call_indirect<u32>(PCR_Read.index, COMMAND_IN, COMMAND_OUT);
     }
     case 88: { // PolicyPCR
-      return PolicyPCR(changetype<PolicyPCR_In>(COMMAND_IN));
+      return call_indirect<u32>(PolicyPCR.index, COMMAND_IN);
     }
     case 89: { // PolicyRestart
-      return PolicyRestart(changetype<PolicyRestart_In>(COMMAND_IN));
+      return call_indirect<u32>(PolicyRestart.index, COMMAND_IN);
     }
     case 90: { // ReadClock
-      return ReadClock(changetype<ReadClock_Out>(COMMAND_OUT));
+      return call_indirect<u32>(ReadClock.index, COMMAND_OUT);
     }
     case 91: { // PCR_Extend
-      return PCR_Extend(changetype<PCR_Extend_In>(COMMAND_IN));
+      return call_indirect<u32>(PCR_Extend.index, COMMAND_IN);
     }
     case 92: { // PCR_SetAuthValue
-      return PCR_SetAuthValue(changetype<PCR_SetAuthValue_In>(COMMAND_IN));
+      return call_indirect<u32>(PCR_SetAuthValue.index, COMMAND_IN);
     }
     case 93: { // NV_Certify
-      return NV_Certify(changetype<NV_Certify_In>(COMMAND_IN), changetype<NV_Certify_Out>(COMMAND_OUT));
+      return call_indirect<u32>(NV_Certify.index, COMMAND_IN, COMMAND_OUT);
     }
     case 94: { // EventSequenceComplete
-      return EventSequenceComplete(changetype<EventSequenceComplete_In>(COMMAND_IN), changetype<EventSequenceComplete_Out>(COMMAND_OUT));
+      return call_indirect<u32>(EventSequenceComplete.index, COMMAND_IN, COMMAND_OUT);
     }
     case 95: { // HashSequenceStart
-      return HashSequenceStart(changetype<HashSequenceStart_In>(COMMAND_IN), changetype<HashSequenceStart_Out>(COMMAND_OUT));
+      return call_indirect<u32>(HashSequenceStart.index, COMMAND_IN, COMMAND_OUT);
     }
     case 96: { // PolicyPhysicalPresence
-      return PolicyPhysicalPresence(changetype<PolicyPhysicalPresence_In>(COMMAND_IN));
+      return call_indirect<u32>(PolicyPhysicalPresence.index, COMMAND_IN);
     }
     case 97: { // PolicyDuplicationSelect
-      return PolicyDuplicationSelect(changetype<PolicyDuplicationSelect_In>(COMMAND_IN));
+      return call_indirect<u32>(PolicyDuplicationSelect.index, COMMAND_IN);
     }
     case 98: { // PolicyGetDigest
-      return PolicyGetDigest(changetype<PolicyGetDigest_In>(COMMAND_IN), changetype<PolicyGetDigest_Out>(COMMAND_OUT));
+      return call_indirect<u32>(PolicyGetDigest.index, COMMAND_IN, COMMAND_OUT);
     }
     case 99: { // TestParms
-      return TestParms(changetype<TestParms_In>(COMMAND_IN));
+      return call_indirect<u32>(TestParms.index, COMMAND_IN);
     }
     case 100: { // Commit
-      return Commit(changetype<Commit_In>(COMMAND_IN), changetype<Commit_Out>(COMMAND_OUT));
+      return call_indirect<u32>(Commit.index, COMMAND_IN, COMMAND_OUT);
     }
     case 101: { // PolicyPassword
-      return PolicyPassword(changetype<PolicyPassword_In>(COMMAND_IN));
+      return call_indirect<u32>(PolicyPassword.index, COMMAND_IN);
     }
     case 102: { // ZGen_2Phase
-      return ZGen_2Phase(changetype<ZGen_2Phase_In>(COMMAND_IN), changetype<ZGen_2Phase_Out>(COMMAND_OUT));
+      return call_indirect<u32>(ZGen_2Phase.index, COMMAND_IN, COMMAND_OUT);
     }
     case 103: { // EC_Ephemeral
-      return EC_Ephemeral(changetype<EC_Ephemeral_In>(COMMAND_IN), changetype<EC_Ephemeral_Out>(COMMAND_OUT));
+      return call_indirect<u32>(EC_Ephemeral.index, COMMAND_IN, COMMAND_OUT);
     }
     case 104: { // PolicyNvWritten
-      return PolicyNvWritten(changetype<PolicyNvWritten_In>(COMMAND_IN));
+      return call_indirect<u32>(PolicyNvWritten.index, COMMAND_IN);
     }
     case 105: { // PolicyTemplate
-      return PolicyTemplate(changetype<PolicyTemplate_In>(COMMAND_IN));
+      return call_indirect<u32>(PolicyTemplate.index, COMMAND_IN);
     }
     case 106: { // CreateLoaded
-      return CreateLoaded(changetype<CreateLoaded_In>(COMMAND_IN), changetype<CreateLoaded_Out>(COMMAND_OUT));
+      return call_indirect<u32>(CreateLoaded.index, COMMAND_IN, COMMAND_OUT);
     }
     case 107: { // PolicyAuthorizeNV
-      return PolicyAuthorizeNV(changetype<PolicyAuthorizeNV_In>(COMMAND_IN));
+      return call_indirect<u32>(PolicyAuthorizeNV.index, COMMAND_IN);
     }
     case 108: { // EncryptDecrypt2
-      return EncryptDecrypt2(changetype<EncryptDecrypt2_In>(COMMAND_IN), changetype<EncryptDecrypt2_Out>(COMMAND_OUT));
+      return call_indirect<u32>(EncryptDecrypt2.index, COMMAND_IN, COMMAND_OUT);
     }
     case 109: { // CertifyX509
-      return CertifyX509(changetype<CertifyX509_In>(COMMAND_IN), changetype<CertifyX509_Out>(COMMAND_OUT));
+      return call_indirect<u32>(CertifyX509.index, COMMAND_IN, COMMAND_OUT);
     }
     case 110: { // ECC_Encrypt
-      return ECC_Encrypt(changetype<ECC_Encrypt_In>(COMMAND_IN), changetype<ECC_Encrypt_Out>(COMMAND_OUT));
+      return call_indirect<u32>(ECC_Encrypt.index, COMMAND_IN, COMMAND_OUT);
     }
     case 111: { // ECC_Decrypt
-      return ECC_Decrypt(changetype<ECC_Decrypt_In>(COMMAND_IN), changetype<ECC_Decrypt_Out>(COMMAND_OUT));
+      return call_indirect<u32>(ECC_Decrypt.index, COMMAND_IN, COMMAND_OUT);
     }
     case 112: { // PolicyCapability
-      return PolicyCapability(changetype<PolicyCapability_In>(COMMAND_IN));
+      return call_indirect<u32>(PolicyCapability.index, COMMAND_IN);
     }
     case 113: { // PolicyParameters
-      return PolicyParameters(changetype<PolicyParameters_In>(COMMAND_IN));
+      return call_indirect<u32>(PolicyParameters.index, COMMAND_IN);
     }
   }
   return TPM_RC_COMMAND_CODE;
@@ -1807,13 +1810,13 @@ export function runCommand(index: u32): u32 {
 export function resumeCommand(index: u32): u32 {
   switch (index) {
     case 16: { // CreatePrimary
-      return CreatePrimary_resume(changetype<CreatePrimary_In>(COMMAND_IN), changetype<CreatePrimary_Out>(COMMAND_OUT));
+      return call_indirect<u32>(CreatePrimary_resume.index, COMMAND_IN, COMMAND_OUT);
     }
     case 49: { // Create
-      return Create_resume(changetype<Create_In>(COMMAND_IN), changetype<Create_Out>(COMMAND_OUT));
+      return call_indirect<u32>(Create_resume.index, COMMAND_IN, COMMAND_OUT);
     }
     case 106: { // CreateLoaded
-      return CreateLoaded_resume(changetype<CreateLoaded_In>(COMMAND_IN), changetype<CreateLoaded_Out>(COMMAND_OUT));
+      return call_indirect<u32>(CreateLoaded_resume.index, COMMAND_IN, COMMAND_OUT);
     }
   }
   return TPM_RC_FAILURE;
