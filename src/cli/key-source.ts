@@ -74,6 +74,11 @@ export function parseHex(text: Uint8Array, limit: number): Uint8Array | undefine
   return size > 0 ? bytes.subarray(0, size) : undefined;
 }
 
+/** Whether nothing but digits, white space and the x of 0x is there. */
+export function isHexText(bytes: Uint8Array): boolean {
+  return bytes.every((byte) => digitOf(byte) >= 0 || isSpace(byte) || byte === 0x78);
+}
+
 /** As isspace(3), and the NUL that ends a string in C. */
 const isSpace = (byte: number) => byte === 0 || byte === 0x20 || (byte >= 0x09 && byte <= 0x0d);
 

@@ -10,7 +10,7 @@ import {
   passphraseProvider,
 } from "../state/encryption/key-provider.ts";
 import { KEY_SIZE } from "../state/encryption/sealed-box.ts";
-import { descriptor, type KeySource, parseHex, readSecret, removeSecrets, type Warn } from "./key-source.ts";
+import { descriptor, isHexText, type KeySource, parseHex, readSecret, removeSecrets, type Warn } from "./key-source.ts";
 import { listOf, OptionError } from "./option-list.ts";
 
 const MAX_KEY_TEXT = 1024;
@@ -73,10 +73,10 @@ const PROVIDERS: Readonly<Record<string, (text: string, warn: Warn) => KeyProvid
   },
 };
 
-/** 32 bytes, or 64 hexadecimal digits. */
+/** 32 bytes, or 64 hexadecimal digits. 32 digits are half a key, and not taken for the bytes that they are. */
 function readKey(source: KeySource): Uint8Array {
   const content = readSecret(source, "key", MAX_KEY_TEXT);
-  if (content.length === KEY_SIZE) return content;
+  if (content.length === KEY_SIZE && !isHexText(content)) return content;
   const key = parseHex(content, KEY_SIZE);
   wipe(content);
   if (key?.length !== KEY_SIZE)

@@ -93,10 +93,11 @@ export function passphraseProvider(passphrase: Uint8Array, slot?: string, cost =
   };
 }
 
+/** Whether the parameters are within scrypt's bounds (RFC 7914, 2), and what they cost within this program's. */
 function affordable(parameters: Uint8Array): boolean {
   const [log2N = 0, r = 0, p = 0] = parameters;
   const memory = 128 * r * 2 ** log2N;
-  return log2N > 0 && r > 0 && p > 0 && p <= MAX_PARALLEL && memory <= MAX_MEMORY;
+  return log2N > 0 && log2N < 16 * r && p > 0 && p <= MAX_PARALLEL && memory <= MAX_MEMORY;
 }
 
 function scryptKey(passphrase: Uint8Array, parameters: Uint8Array): Uint8Array {
