@@ -79,7 +79,8 @@ export function readLinear(image: Uint8Array, format: StateFormat, name: string)
 
 function* candidates(header: Uint8Array, records: readonly LinearRecord[]): Generator<Candidate> {
   const exact = records.find((record) => equal(record.after, header));
-  const torn = exact ? undefined : records.find((record) => isMixture(header, record.before, record.after));
+  const untouched = exact ?? records.find((record) => equal(record.before, header));
+  const torn = untouched ? undefined : records.find((record) => isMixture(header, record.before, record.after));
   if (torn)
     yield { header: torn.after, record: torn, note: "the header was written in part, and completed from its copy" };
   else if (equal(header.subarray(0, 8), EMPTY_HEADER.subarray(0, 8))) yield { header };

@@ -14,24 +14,24 @@ import {
   type Region,
 } from "./linear-layout.ts";
 import { type LinearState, readLinear } from "./linear-recovery.ts";
-import { BLOB_FILE_NAMES, DEFAULT_MODE, errorCode, ioError, verifyContent, writeAll } from "./state-files.ts";
+import {
+  BLOB_FILE_NAMES,
+  DEFAULT_MODE,
+  errorCode,
+  ioError,
+  type PositionedIo,
+  verifyContent,
+  writeAll,
+} from "./state-files.ts";
 import { StoreLock } from "./store-lock.ts";
 import { BLOB_TYPES, type Generation, StateError, type StateStore } from "./store.ts";
 
 /** The part of node:fs that a LinearStore uses; tests give one that fails at a chosen call. */
-export type LinearFileSystem = Pick<
-  typeof nodeFs,
-  | "openSync"
-  | "fstatSync"
-  | "statSync"
-  | "readSync"
-  | "writeSync"
-  | "ftruncateSync"
-  | "fchmodSync"
-  | "fdatasyncSync"
-  | "fsyncSync"
-  | "closeSync"
->;
+export type LinearFileSystem = PositionedIo &
+  Pick<
+    typeof nodeFs,
+    "openSync" | "fstatSync" | "statSync" | "ftruncateSync" | "fchmodSync" | "fdatasyncSync" | "fsyncSync" | "closeSync"
+  >;
 
 export interface LinearStoreOptions {
   /** What is put around the blobs. Default: swtpm's container, unencrypted. */

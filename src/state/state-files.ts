@@ -27,21 +27,26 @@ const SUFFIXES: Readonly<Record<FileRole, string>> = {
   damaged: ".damaged",
 };
 
+/** How stores read and write: a part of node:fs. */
+export interface PositionedIo {
+  readSync(fd: number, bytes: Uint8Array, at: number, length: number, offset: number): number;
+  writeSync(fd: number, bytes: Uint8Array, at: number, length: number, offset: number): number;
+}
+
 /** The part of node:fs that a state directory takes; tests give one that fails at a chosen call. */
-export type DirectoryFileSystem = Pick<
-  typeof nodeFs,
-  | "openSync"
-  | "fstatSync"
-  | "readFileSync"
-  | "readSync"
-  | "writeSync"
-  | "fchmodSync"
-  | "fsyncSync"
-  | "closeSync"
-  | "linkSync"
-  | "renameSync"
-  | "unlinkSync"
->;
+export type DirectoryFileSystem = PositionedIo &
+  Pick<
+    typeof nodeFs,
+    | "openSync"
+    | "fstatSync"
+    | "readFileSync"
+    | "fchmodSync"
+    | "fsyncSync"
+    | "closeSync"
+    | "linkSync"
+    | "renameSync"
+    | "unlinkSync"
+  >;
 
 export interface StateFilesOptions {
   readonly family?: TpmFamily | undefined;
@@ -215,12 +220,7 @@ export class StateFiles {
 }
 
 /** Writes all of the bytes at an offset of the file. */
-export function writeAll(
-  fileSystem: Pick<typeof nodeFs, "writeSync">,
-  fd: number,
-  bytes: Uint8Array,
-  offset: number,
-): void {
+export function writeAll(fileSystem: PositionedIo, fd: number, bytes: Uint8Array, offset: number): void {
   for (let at = 0; at < bytes.length; ) at += fileSystem.writeSync(fd, bytes, at, bytes.length - at, offset + at);
 }
 
@@ -229,12 +229,7 @@ export function writeAll(
  *
  * @throws Error when it is something else.
  */
-export function verifyContent(
-  fileSystem: Pick<typeof nodeFs, "readSync">,
-  fd: number,
-  bytes: Uint8Array,
-  offset: number,
-): void {
+export function verifyContent(fileSystem: PositionedIo, fd: number, bytes: Uint8Array, offset: number): void {
   const read = Buffer.allocUnsafe(bytes.length);
   const size = fileSystem.readSync(fd, read, 0, read.length, offset);
   if (size !== bytes.length || read.compare(bytes) !== 0)

@@ -6,6 +6,7 @@ import { plainFormat } from "../../src/state/container.ts";
 import { EMPTY_HEADER, encodeHeader, HEADER_SIZE, parseHeader, type Sections } from "../../src/state/linear-layout.ts";
 import { type LinearFileSystem, LinearStore, listLinearStates } from "../../src/state/linear-store.ts";
 import { StateError, type StateErrorKind } from "../../src/state/store.ts";
+import { swtpmContainer, swtpmLinearStore } from "../support/faulty-swtpm.ts";
 import { Seeded } from "../support/seeded.ts";
 
 const bytes = (...values: number[]) => Uint8Array.from(values);
@@ -27,32 +28,6 @@ function kindOf(action: () => unknown): StateErrorKind | "no error" {
     throw error;
   }
   return "no error";
-}
-
-/** A store as swtpm leaves it: packed sections, each of the next power of two. */
-function packed(blobs: { permanent?: Uint8Array; volatile?: Uint8Array }): Buffer {
-  const sections: { -readonly [type in keyof Sections]: Sections[type] } = {};
-  const pieces: Buffer[] = [];
-  let offset = HEADER_SIZE;
-  for (const type of ["permanent", "volatile"] as const) {
-    const blob = blobs[type];
-    if (!blob) continue;
-    // Without generation and checksum: those of swtpm have one field only.
-    const container = swtpmContainer(blob);
-    const room = 2 ** Math.ceil(Math.log2(container.length));
-    sections[type] = { offset, size: container.length, room };
-    pieces.push(Buffer.concat([container, Buffer.alloc(room - container.length)]));
-    offset += room;
-  }
-  return Buffer.concat([encodeHeader(sections), ...pieces]);
-}
-
-function swtpmContainer(blob: Uint8Array): Buffer {
-  const head = Buffer.from("0201000a00000000000000010000", "hex");
-  const container = Buffer.concat([head, Buffer.alloc(2), blob]);
-  container.writeUInt32BE(container.length, 6);
-  container.writeUInt32BE(blob.length, 12);
-  return container;
 }
 
 const sectionsOf = (image: Uint8Array): Sections => parseHeader(image.subarray(0, HEADER_SIZE))!;
@@ -121,7 +96,7 @@ describe("a linear store", () => {
   });
 
   test("a packed store of swtpm's is taken over, and moved out of the way of the header", () => {
-    fs.writeFileSync(file, packed({ permanent: random("p", 1300), volatile: random("v", 9000) }));
+    fs.writeFileSync(file, swtpmLinearStore({ permanent: random("p", 1300), volatile: random("v", 9000) }));
     const store = new LinearStore(file);
     const found = store.load();
     expect(Buffer.from(found.blobs.permanent!)).toEqual(Buffer.from(random("p", 1300)));
@@ -219,8 +194,12 @@ describe("a linear store", () => {
 
   test.each([
     ["something else", () => Buffer.from("#!/bin/sh\necho not a TPM\n".repeat(100)), "damaged"],
-    ["a section beyond the end", () => packed({ permanent: bytes(1) }).subarray(0, HEADER_SIZE + 3), "damaged"],
-    ["a newer version", () => Buffer.from(packed({}).fill(2, 8, 9)), "too-new"],
+    [
+      "a section beyond the end",
+      () => swtpmLinearStore({ permanent: bytes(1) }).subarray(0, HEADER_SIZE + 3),
+      "damaged",
+    ],
+    ["a newer version", () => Buffer.from(swtpmLinearStore({}).fill(2, 8, 9)), "too-new"],
   ] as const)("%s is refused and left as it is", (_what, image, kind) => {
     const content = image();
     fs.writeFileSync(file, content);
@@ -233,7 +212,7 @@ describe("a linear store", () => {
   });
 
   test("a second TPM in the store is refused", () => {
-    const image = packed({ permanent: bytes(1) });
+    const image = swtpmLinearStore({ permanent: bytes(1) });
     image.writeUInt32LE(HEADER_SIZE + 1024, 12 + 3 * 12);
     fs.writeFileSync(file, image);
     expect(() => new LinearStore(file).load()).toThrow(/more states than those of one TPM/);
