@@ -1,4 +1,4 @@
-// What the tables say about a command (generated/dispatch.ts has the words, src/spec/engine-generator.ts lays out the bits).
+// What the tables say about a command (generated/dispatch.ts has the words, src/spec/engine-commands-generator.ts lays out the bits).
 import {
   COMMAND_ATTRIBUTES,
   COMMAND_COUNT,
