@@ -25,6 +25,7 @@ const sets = {
     quick: ["--cancels", "40", "--seconds", "2"],
   },
   frontend: { about: "register accesses of the hardware interfaces", full: [], quick: ["--seconds", "0.2"] },
+  v86: { about: "a PC in the v86 emulator: to the first TPM command, to Linux", full: [], quick: ["--starts", "3"] },
   "crypto-symmetric": {
     about: "hashes and ciphers, beside node:crypto, noble and hash-wasm",
     full: [],

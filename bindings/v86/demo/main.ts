@@ -133,5 +133,7 @@ bank.addEventListener("change", () => {
   pcrs.clear();
   stale = true;
 });
+// v86 throws where nobody can catch it when its processor is lost.
+addEventListener("error", ({ error }) => failed(error));
 void act(start);
 void refresh();
