@@ -92,7 +92,7 @@ test("certifycreation vouches for the creation with its ticket, and not with ano
   const ticket = tools().read("ticket");
   ticket[ticket.length - 1]! ^= 1;
   tools().write("ticket", ticket);
-  expect(await tools().fails("certifycreation", ...creation, "-t", "ticket")).toMatch(/0x4A0|0x4e0|0x/i);
+  expect(await tools().fails("certifycreation", ...creation, "-t", "ticket")).toMatch(/0x4E0/);
 });
 
 test("gettime signs the clock", async () => {

@@ -174,7 +174,7 @@ test("zgen2phase derives from the static and an ephemeral key, and takes each ep
   const secret = diffieHellman({ privateKey, publicKey: createPublicKey(await publicPem()) });
   expect(xOf(tools().read("z1")).toString("hex")).toBe(secret.toString("hex"));
   expect(tools().read("z2").equals(tools().read("z1"))).toBe(false);
-  expect(await tools().fails("zgen2phase", ...derive)).toMatch(/0x[0-9A-F]+/);
+  expect(await tools().fails("zgen2phase", ...derive)).toMatch(/0x4C4/);
   await tools()("flushcontext", "-t");
 });
 
@@ -186,7 +186,7 @@ test("commit begins what an ECDAA signature ends", async () => {
   tools().write("message", MESSAGE);
   const sign = ["-c", "key", "-g", "sha256", "-s", "ecdaa", "--commit-index", "0", "-o", "signature", "message"];
   await tools().flushing("sign", "-Q", ...sign);
-  expect(await tools().fails("sign", "-Q", ...sign)).toMatch(/0x/);
+  expect(await tools().fails("sign", "-Q", ...sign)).toMatch(/\(0x84\)/);
 });
 
 test("geteccparameters gives the curve", async () => {

@@ -34,7 +34,7 @@ test("a counter counts, keeps its count over a reset, and its successor goes on 
   await tools()("nvincrement", INDEX);
   expect((await read()).readBigUInt64BE()).toBeGreaterThan(first + 1n);
   tools().write("data", "12345678");
-  expect(await refusal("nvwrite", "-i", "data")).toMatch(/0x148|0x2?82/i);
+  expect(await refusal("nvwrite", "-i", "data")).toMatch(/\(0x82\)/);
 });
 
 test("bits are only ever set", async () => {
@@ -85,7 +85,7 @@ test("a PIN index admits its PIN as often as it says", async () => {
   tools().write("limits", Buffer.from("0000000000000002", "hex")); // pinCount 0, pinLimit 2
   await tools()("nvwrite", INDEX, "-C", "o", "-i", "limits");
   expect((await read("-P", "pin")).toString("hex")).toBe("0000000000000002");
-  for (const _ of [1, 2]) expect(await refusal("nvread", "-P", "wrong")).toMatch(/0x98E|0x9A2/);
+  for (const _ of [1, 2]) expect(await refusal("nvread", "-P", "wrong")).toMatch(/0x9A2/);
   expect((await read("-C", "o")).toString("hex")).toBe("0000000200000002");
   await refusal("nvread", "-P", "pin");
 });
