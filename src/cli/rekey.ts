@@ -12,25 +12,27 @@ import { type PlaceOptions, placeOf, readPlace, say, warn } from "./state-place.
 
 export interface RekeyOptions {
   /** Lists of --key. One of them opens the state; a new data key needs those of all slots. */
-  readonly key: readonly string[];
+  readonly key?: readonly string[];
   /** Lists as those of --key, for new slots. */
-  readonly add: readonly string[];
+  readonly add?: readonly string[];
   /** Names of slots. */
-  readonly remove: readonly string[];
-  readonly newDataKey: boolean;
+  readonly remove?: readonly string[];
+  readonly newDataKey?: boolean;
   /** Show the slots; with nothing else, change nothing. */
-  readonly list: boolean;
+  readonly list?: boolean;
 }
+
+type Changes = Required<Pick<RekeyOptions, "add" | "remove" | "newDataKey">>;
 
 /** Changes the keys and gives the exit status. @throws StateError, OptionError, KeyRingError */
 export async function rekeyCommand(where: PlaceOptions, options: RekeyOptions): Promise<number> {
-  if (options.key.length === 0) throw new OptionError("which key opens the state? --key provider=…");
-  const { add, remove, newDataKey, list } = options;
+  const { key = [], add = [], remove = [], newDataKey = false, list = false } = options;
+  if (key.length === 0) throw new OptionError("which key opens the state? --key provider=…");
   const changes = add.length > 0 || remove.length > 0 || newDataKey;
   if (!changes && !list)
     throw new OptionError("what is to change? --add LIST, --remove SLOT, --new-data-key, or --list to see the slots");
-  const keys = options.key.map(provider);
-  const ring = changes ? await change(where, keys, options) : await currentRing(where, keys);
+  const keys = key.map(provider);
+  const ring = changes ? await change(where, keys, { add, remove, newDataKey }) : await currentRing(where, keys);
   if (remove.length > 0 && !newDataKey)
     warn("the data key is the same: a removed key still opens old copies, and with what it finds there the new state");
   if (list) for (const { name, kind } of ring.slots) say(`${name}\t${kind}`);
@@ -53,7 +55,7 @@ async function currentRing(where: PlaceOptions, keys: readonly KeyProvider[]): P
 }
 
 /** Writes all blobs under the changed keys in one commit, and reads them again. */
-async function change(where: PlaceOptions, keys: readonly KeyProvider[], options: RekeyOptions): Promise<KeyRing> {
+async function change(where: PlaceOptions, keys: readonly KeyProvider[], options: Changes): Promise<KeyRing> {
   const reading = sealedFormat(keys);
   let writing: StateFormat = reading;
   const format: StateFormat = {
@@ -85,7 +87,7 @@ function changed(
   ring: KeyRing,
   keys: readonly KeyProvider[],
   added: readonly KeyProvider[],
-  { remove, newDataKey }: RekeyOptions,
+  { remove, newDataKey }: Changes,
 ): KeyRing {
   let result = ring;
   // First the additions: a slot may take the place of the last one.

@@ -76,10 +76,10 @@ export async function stateCommand(words: readonly string[]): Promise<number> {
       collect,
       [],
     )
-    .option("--add <list>", "add a key slot, for a key that is named as with --key; slot=NAME names it", collect, [])
-    .option("--remove <slot>", "remove a key slot", collect, [])
-    .option("--new-data-key", "encrypt everything under a new random data key", false)
-    .option("--list", "show the key slots", false)
+    .option("--add <list>", "add a key slot, for a key that is named as with --key; slot=NAME names it", collect)
+    .option("--remove <slot>", "remove a key slot", collect)
+    .option("--new-data-key", "encrypt everything under a new random data key")
+    .option("--list", "show the key slots")
     .action(async (place: string | undefined, options: { tpmstate?: string } & RekeyOptions) => {
       const { rekeyCommand } = await import("./rekey.ts");
       status = await rekeyCommand({ place, tpmstate: options.tpmstate }, options);
@@ -119,7 +119,7 @@ export async function stateCommand(words: readonly string[]): Promise<number> {
   return status;
 }
 
-const collect = (word: string, before: readonly string[]) => [...before, word];
+const collect = (word: string, before: readonly string[] = []) => [...before, word];
 
 interface Transfer {
   readonly archive?: string;

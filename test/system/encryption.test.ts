@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { temporaryFolder } from "../support/emulator.ts";
+import { temporaryFolder, wtpmCommand } from "../support/emulator.ts";
 import {
   type Blob,
   DECRYPTED,
@@ -14,14 +14,17 @@ import {
   type PeerOptions,
   refused,
 } from "../support/encryption-peer.ts";
+import { run } from "../support/process.ts";
 
 const HEX_128 = "00112233445566778899aabbccddeeff";
 const HEX_256 = HEX_128 + HEX_128.replace("00", "77");
+const STARTUP = Buffer.from("80010000000c000001440000", "hex");
 const KEY_FILES: Readonly<Record<string, string | Buffer>> = {
   hex128: HEX_128,
   other128: HEX_128.replace("00", "ff"),
   hex256: `0x${HEX_256}\n`,
   bin128: Buffer.from(HEX_128, "hex"),
+  other256: Buffer.alloc(32, 7),
   bin256: Buffer.from(HEX_256, "hex"),
   passphrase: "correct horse battery staple\n",
   long: "x".repeat(5000),
@@ -55,6 +58,13 @@ async function open(
   return peer;
 }
 
+/** As QEMU does it. */
+async function load(target: Peer, blobs: readonly Blob[]): Promise<void> {
+  await target.stop();
+  for (const blob of blobs) expect(await target.setBlob(blob), `blob ${blob.type}`).toBe(0);
+  expect(await target.init(1)).toBe(0);
+}
+
 const permall = (state: string) => path.join(dir, state, "tpm2-00.permall");
 
 /** The key forms, with the redirections that open their descriptors. */
@@ -82,7 +92,7 @@ describe("state files", () => {
     const second = await open("wtpm", "state", words, redirections);
     expect(await second.config()).toBe(1);
     expect(await second.init()).toBe(0);
-    await second.command(Buffer.from("80010000000c000001440000", "hex"));
+    await second.command(STARTUP);
     expect((await second.content()).nv).toBe(nv);
     await second.write("written by wtpm");
     await second.shutdown();
@@ -91,7 +101,7 @@ describe("state files", () => {
 
     const third = await open("swtpm", "state", words, redirections);
     expect(await third.init()).toBe(0);
-    await third.command(Buffer.from("80010000000c000001440000", "hex"));
+    await third.command(STARTUP);
     expect((await third.content()).nv.trim()).toBe("written by wtpm");
     await third.shutdown();
   });
@@ -144,6 +154,113 @@ describe("state files", () => {
   });
 });
 
+describe("wtpm's own format", () => {
+  const FILE = ["--key", "provider=file,file=bin256"];
+  const RESCUE = "provider=passphrase,pwdfile=passphrase,cost=14,slot=rescue";
+
+  /** Runs `wtpm state rekey`. */
+  async function rekey(...words: string[]): Promise<string> {
+    const [program, ...before] = wtpmCommand;
+    const { status, stdout, stderr } = await run(program!, [...before, "state", "rekey", "state", ...words], {
+      cwd: dir,
+    });
+    return status === 0 ? stdout : `${status}: ${stderr}`;
+  }
+
+  async function contentWith(words: readonly string[]): Promise<string> {
+    const peer = await open("wtpm", "state", words);
+    expect(await peer.init()).toBe(0);
+    await peer.command(STARTUP);
+    const { nv } = await peer.content();
+    await peer.shutdown();
+    return nv;
+  }
+
+  test("a TPM is made, used and started again; swtpm and other keys are refused and touch nothing", async () => {
+    const first = await open("wtpm", "state", FILE);
+    expect(await first.config()).toBe(1);
+    await first.fill();
+    const { nv } = await first.content();
+    await first.shutdown();
+    const file = fs.readFileSync(permall("state"));
+    expect(file.subarray(0, 4).toString()).toBe("WTPM");
+    for (const [kind, words] of [
+      ["swtpm", []],
+      ["swtpm", ["--key", "file=hex128"]],
+      ["wtpm", []],
+      ["wtpm", ["--key", "file=hex256,mode=aes-256-cbc"]],
+      ["wtpm", ["--key", RESCUE]],
+      ["wtpm", ["--key", "provider=file,file=other256"]],
+    ] as const) {
+      const peer = await open(kind, "state", words);
+      expect(await peer.init(), `${kind} ${words.join(" ")}`).toBe(0x101);
+      await peer.shutdown();
+      expect(fs.readFileSync(permall("state")).equals(file)).toBe(true);
+    }
+    expect(await contentWith(FILE)).toBe(nv);
+  });
+
+  test("it moves to swtpm and back, and with its own key between two of wtpm", async () => {
+    const first = await open("wtpm", "first", FILE);
+    const second = await open("swtpm", "second", ["--key", "file=hex128"]);
+    const third = await open("wtpm", "third", ["--key", "provider=file,fd=5,slot=elsewhere"], "5<hex256");
+    const fourth = await open("wtpm", "fourth", FILE);
+    await first.fill();
+    const content = await first.content();
+    await load(second, await first.blobs());
+    expect(await second.content()).toEqual(content);
+    await load(third, await second.blobs());
+    expect(await third.content()).toEqual(content);
+    const encrypted = await third.blobs(0);
+    for (const { flags } of encrypted) expect(flags).toBe(ENCRYPTED);
+    await load(fourth, encrypted);
+    expect(await fourth.content()).toEqual(content);
+    expect(await second.stop().then(() => second.setBlob(encrypted[0]!))).toBe(0x09);
+    for (const peer of [first, second, third, fourth]) await peer.shutdown();
+  });
+
+  test("wtpm state rekey adds and removes slots and changes the data key", async () => {
+    const peer = await open("wtpm", "state", FILE);
+    await peer.fill();
+    const { nv } = await peer.content();
+    expect(await rekey(...FILE, "--new-data-key")).toMatch(/^1: .*in use by another process/);
+    await peer.shutdown();
+
+    const before = fs.readFileSync(permall("state"));
+    expect(await rekey(...FILE, "--list")).toBe("file\tfile\n");
+    expect(await rekey(...FILE, "--add", RESCUE, "--list")).toMatch(
+      /: file, rescue\nfile\tfile\nrescue\tpassphrase\n$/,
+    );
+    expect(await contentWith(["--key", RESCUE])).toBe(nv);
+    expect(await contentWith(FILE)).toBe(nv);
+
+    expect(await rekey(...FILE, "--new-data-key")).toMatch(/^1: .*the key of the slot 'rescue'/);
+    expect(await rekey(...FILE, "--key", RESCUE, "--new-data-key")).toContain("; a new data key");
+    expect(await contentWith(FILE)).toBe(nv);
+
+    expect(await rekey(...FILE, "--remove", "file")).toMatch(/^1: .*none of the keys given/);
+    expect(await rekey("--key", RESCUE, "--remove", "file", "--new-data-key", "--list")).toContain(
+      "rescue\tpassphrase",
+    );
+    const refusedPeer = await open("wtpm", "state", FILE);
+    expect(await refusedPeer.init()).toBe(0x101);
+    await refusedPeer.shutdown();
+    expect(await contentWith(["--key", RESCUE])).toBe(nv);
+    expect(await rekey("--key", RESCUE, "--remove", "rescue")).toMatch(/^1: .*last key slot/);
+
+    // An old copy still opens with the old key, and nothing in it opens the new state.
+    fs.writeFileSync(permall("state"), before);
+    expect(await contentWith(FILE)).toBe(nv);
+  });
+
+  test("wtpm state rekey refuses keys of swtpm's, and to do nothing", async () => {
+    expect(await rekey("--key", "file=hex128", "--new-data-key")).toMatch(/^1: .*wtpm state convert/);
+    expect(await rekey("--new-data-key")).toMatch(/^1: .*which key/);
+    expect(await rekey(...FILE)).toMatch(/^1: .*what is to change/);
+    expect(await rekey(...FILE, "--list")).toMatch(/^1: .*no state/);
+  });
+});
+
 describe("options that are refused", () => {
   test.each([
     ["foo=1"],
@@ -167,13 +284,12 @@ describe("options that are refused", () => {
     ["pwdfile=passphrase,mode=x,kdf=md5"],
   ])("with %s: swtpm's message and status", async (list) => {
     fs.mkdirSync(path.join(dir, "state"));
-    for (const option of ["--key", "--migration-key"]) {
-      const run = (kind: Kind) => refused(kind, { cwd: dir, state: "state", words: [option, list] });
-      const [ours, theirs] = await Promise.all([run("wtpm"), run("swtpm")]);
-      expect(theirs.status).toBe(1);
-      expect(ours.status).toBe(1);
-      expect(ours.stderr).toBe(theirs.stderr.replace(/^swtpm:/, "wtpm:"));
-    }
+    const option = list === "file=bad" ? "--migration-key" : "--key";
+    const start = (kind: Kind) => refused(kind, { cwd: dir, state: "state", words: [option, list] });
+    const [ours, theirs] = await Promise.all([start("wtpm"), start("swtpm")]);
+    expect(theirs.status).toBe(1);
+    expect(ours.status).toBe(1);
+    expect(ours.stderr).toBe(theirs.stderr.replace(/^swtpm:/, "wtpm:"));
   });
 
   test("a binary key of another size, about which swtpm says nothing", async () => {
@@ -193,12 +309,6 @@ describe("blobs of the control channel", () => {
   const FILE_KEY_256 = ["--key", "pwdfile=passphrase,mode=aes-256-cbc"];
   const MIGRATION_KEY = ["--migration-key", "pwdfile=long,mode=aes-256-cbc"];
   const MIGRATION_KEY_128 = ["--migration-key", "file=bin128,format=binary"];
-
-  async function load(target: Peer, blobs: readonly Blob[]): Promise<void> {
-    await target.stop();
-    for (const blob of blobs) expect(await target.setBlob(blob), `blob ${blob.type}`).toBe(0);
-    expect(await target.init(1)).toBe(0);
-  }
 
   test.each([
     ["no file key here, one there", [], FILE_KEY],
