@@ -211,10 +211,14 @@ export class DirStore implements StateStore {
 
   /** Reads again what was loaded: somebody may have written since. */
   #verify(): void {
-    const found = this.#readFiles();
     for (const type of BLOB_TYPES) {
-      const [bytes, known] = [found[type], this.#known[type]?.bytes];
-      if (bytes ? known === undefined || !bytes.equals(known) : known !== undefined)
+      // A temporary file of a commit that failed is nobody's state as long as there was none in its place.
+      const elsewhere = type === "permanent" && this.#recoveredFrom !== undefined;
+      const bytes = elsewhere ? findPermanent(this.#files, this.#format)?.bytes : this.#files.read(type);
+      const known = this.#known[type]?.bytes;
+      // A disk that went away: what the TPM runs on is all there is.
+      if (known && !bytes) throw new StateError("io", `${this.#files.pathOf(type)} has vanished`);
+      if (bytes && !(known && bytes.equals(known)))
         throw new StateError("conflict", `${this.name}: the state was changed by another process after it was read`);
     }
     this.#verified = true;

@@ -198,6 +198,8 @@ export class LinearStore implements StateStore {
     try {
       const stat = this.#fs.fstatSync(fd);
       if (stat.isFile()) {
+        // What is written to a file without a name is lost with the process.
+        if (stat.nlink === 0) throw new Error("the file was deleted");
         if (stat.size < region.end) this.#fs.ftruncateSync(fd, region.end);
       } else if (this.#sizeOf(fd, stat) < region.end) {
         throw new Error(`ENOSPC: the device has no room for the new state beside the old one (${region.end} bytes)`);

@@ -272,6 +272,7 @@ function statOf(inode: Inode) {
   return {
     size: inode.cached.length,
     mode: 0o100000 | inode.mode,
+    nlink: 1,
     isFile: () => !inode.directory,
     isBlockDevice: () => false,
     isDirectory: () => inode.directory,

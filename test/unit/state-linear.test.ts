@@ -241,6 +241,16 @@ describe("a linear store", () => {
     expect([...new LinearStore(file).load().blobs.permanent!]).toEqual([2]);
   });
 
+  test("a file that was deleted or replaced takes no commit", () => {
+    const store = new LinearStore(file, { lock: true });
+    const fence = store.acquire();
+    store.commit({ number: 1, blobs: { permanent: bytes(1) } }, fence);
+    fs.copyFileSync(file, `${file}.copy`);
+    fs.renameSync(`${file}.copy`, file);
+    expect(() => store.commit({ number: 2, blobs: { permanent: bytes(2) } }, fence)).toThrow(/was deleted/);
+    store.close();
+  });
+
   test("with a lock a second owner is kept out", () => {
     const first = new LinearStore(file, { lock: true });
     first.acquire();
