@@ -4,21 +4,12 @@ import { readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type Emulator, emulatorWords, launchEmulator, startEmulator, temporaryFolder } from "../support/emulator.ts";
+import { KILL_PLACES, type KillPlace, killLoop } from "../support/faulty-kills.ts";
 import { type Program, start, until } from "../support/process.ts";
-import { Seeded } from "../support/seeded.ts";
-import {
-  nvData,
-  nvDefineSpace,
-  nvRead,
-  nvUndefineSpace,
-  nvWrite,
-  parseResponse,
-  TPM,
-  TpmClient,
-} from "../support/tpm-client.ts";
+import { nvData, nvDefineSpace, nvRead, nvWrite, parseResponse, TPM, TpmClient } from "../support/tpm-client.ts";
 
-/** How often the server is killed: raise it to look for rare moments. */
-const KILLS = Number(process.env.WTPM_TEST_KILLS ?? 20);
+/** How often the server is killed; npm run crash does it more often. */
+const KILLS = Number(process.env.WTPM_TEST_KILLS ?? 15);
 const INDICES = [0x0180_0100, 0x0180_0101, 0x0180_0102, 0x0180_0103];
 const SIZE = 64;
 const PERMANENT = "tpm2-00.permall";
@@ -38,62 +29,15 @@ afterEach(async () => {
 
 const codeOf = (response: Uint8Array): number => parseResponse(response).code;
 
-/** An index as the client knows it: not there, defined and never written, or its data in hexadecimal. */
-type Content = "absent" | "unwritten" | string;
-
-async function contentOf(client: TpmClient, index: number): Promise<Content> {
-  const response = await client.execute(nvRead(index, SIZE));
-  const code = codeOf(response);
-  if (code === TPM.RC_SUCCESS) return nvData(response).toString("hex");
-  if (code === TPM.RC_NV_UNINITIALIZED) return "unwritten";
-  expect(code, "TPM_RC_HANDLE of the first handle").toBe(0x18b);
-  return "absent";
-}
-
-/** The next step of an index's life: the command and what the index holds once it is acknowledged. */
-function nextStep(before: Content, index: number, random: Seeded): { command: Buffer; after: Content } {
-  if (before === "absent") return { command: nvDefineSpace(index, SIZE), after: "unwritten" };
-  if (before !== "unwritten" && random.below(4) === 0) return { command: nvUndefineSpace(index), after: "absent" };
-  const data = random.bytes(SIZE);
-  return { command: nvWrite(index, data), after: Buffer.from(data).toString("hex") };
-}
-
-test(`${KILLS} kills lose nothing acknowledged of four indices that are defined, written and undefined`, async () => {
-  const random = new Seeded("durability");
-  const ledger = new Map<number, Content>(INDICES.map((index) => [index, "absent"]));
-  let acknowledged = 0;
-  for (let kill = 0; kill < KILLS; kill++) {
-    emulator = await startEmulator({ stateDir });
-    const client = await TpmClient.connect(emulator.dataSocket);
-    const timer = setTimeout(() => void emulator?.process.kill(), 3 + random.below(60));
-    let [index, after] = [INDICES[0]!, ledger.get(INDICES[0]!)!];
-    for (;;) {
-      index = random.pick(INDICES);
-      const step = nextStep(ledger.get(index)!, index, random);
-      after = step.after;
-      const response = await client.execute(step.command).catch(() => undefined);
-      if (!response) break; // The connection broke: the server is dead.
-      expect(codeOf(response)).toBe(TPM.RC_SUCCESS);
-      ledger.set(index, after);
-      acknowledged++;
-    }
-    clearTimeout(timer);
-    client.close();
-    await emulator.dispose();
-
-    emulator = await startEmulator({ stateDir });
-    const reader = await TpmClient.connect(emulator.dataSocket);
-    for (const [known, content] of ledger) {
-      const stored = await contentOf(reader, known);
-      const possible = known === index ? [content, after] : [content];
-      expect(possible, `index ${known.toString(16)} after kill ${kill}`).toContain(stored);
-      ledger.set(known, stored);
-    }
-    reader.close();
-    await emulator.dispose();
-  }
-  expect(acknowledged).toBeGreaterThan(KILLS);
-});
+test.each(Object.keys(KILL_PLACES) as KillPlace[])(
+  `${KILLS} kills lose nothing acknowledged of indices that are defined, written, counted up and undefined (%s)`,
+  async (place) => {
+    const { kills, acknowledged, done, undone } = await killLoop(place, KILLS, `durability ${place}`);
+    expect(kills).toBe(KILLS);
+    expect(acknowledged).toBeGreaterThan(KILLS);
+    expect(done + undone).toBe(KILLS);
+  },
+);
 
 test("a write that the disk does not take is not acknowledged, and the TPM is in failure mode until it starts again", async () => {
   const [word, ...words] = emulatorWords();
