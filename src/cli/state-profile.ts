@@ -18,7 +18,7 @@ import { clientOf, loadEngine } from "./state-engine.ts";
  */
 export async function underProfile({ permanent, volatile }: StateBlobs, wanted: string): Promise<StateBlobs> {
   if (!permanent) throw new StateError("damaged", "there is no permanent state");
-  const profile = profileNamed(wanted);
+  const { profile, client } = await profileNamed(wanted);
   // What older versions wrote is brought to today's first.
   const current = loadEngine(permanent).savePermanent();
   const state = decodePermanent(current);
@@ -28,24 +28,24 @@ export async function underProfile({ permanent, volatile }: StateBlobs, wanted: 
       "conflict",
       "a TPM that is suspended keeps its profile: resume it and shut it down first, so that there is no volatile state",
     );
-  const engine = loadEngine(encodePermanent(withProfile(state, profile)));
-  const converted = engine.savePermanent();
-  engine.init();
-  const client = clientOf(engine);
-  await client.command("Startup", { parameters: { startupType: "CLEAR" } });
   await refuseWhatIsMissing(state, client);
-  engine.wipe();
-  return { permanent: converted };
+  return { permanent: loadEngine(encodePermanent(withProfile(state, profile))).savePermanent() };
 }
 
-/** @throws OptionError */
-function profileNamed(wanted: string): TargetProfile {
+/** The profile, and a new TPM that has it. @throws OptionError */
+async function profileNamed(wanted: string): Promise<{ profile: TargetProfile; client: TpmClient }> {
   const engine = new Engine(engineModule());
   const rc = engine.manufacture(wanted.startsWith("{") ? wanted : JSON.stringify({ Name: wanted }));
   if (rc !== 0) throw new OptionError(`'${wanted}' is not a profile that a TPM can have (0x${rc.toString(16)})`);
   const json = engine.profileText(PROFILE_ACTIVE);
   const { StateFormatLevel } = JSON.parse(json) as { StateFormatLevel: number };
-  return { json: StateFormatLevel === 1 ? undefined : json, stateFormatLevel: StateFormatLevel };
+  engine.init();
+  const client = clientOf(engine);
+  await client.command("Startup", { parameters: { startupType: "CLEAR" } });
+  return {
+    profile: { json: StateFormatLevel === 1 ? undefined : json, stateFormatLevel: StateFormatLevel },
+    client,
+  };
 }
 
 /** @param client of a TPM that has the profile */

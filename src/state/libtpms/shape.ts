@@ -36,7 +36,8 @@ export class Reader {
 
   /** @param subject what the blob is, for messages: "permanent state". */
   constructor(bytes: Uint8Array, subject: string) {
-    this.bytes = bytes;
+    // A Buffer's slices would be views.
+    this.bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.end = bytes.length;
     this.#subject = subject;
   }
