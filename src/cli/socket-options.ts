@@ -65,9 +65,12 @@ export const SOCKET_OPTIONS: readonly OptionSpec[] = [
     help:
       "encrypt the state: file=PATH|fd=FD[,format=hex|binary] with a key, or\n" +
       "pwdfile=PATH|pwdfd=FD[,kdf=pbkdf2|sha512] with a passphrase;\n" +
-      "[,mode=aes-128-cbc|aes-256-cbc][,remove]: unlink the file once it was read",
+      "[,mode=aes-128-cbc|aes-256-cbc][,remove]: unlink the file once it was read.\n" +
+      "In wtpm's own format: provider=file,file=PATH|fd=FD or\n" +
+      "provider=passphrase,pwdfile=PATH|pwdfd=FD[,cost=N] or\n" +
+      "provider=command,command=PROGRAM[,timeout=SECONDS]; [,slot=NAME][,remove]",
   },
-  { long: "migration-key", value: "LIST", help: "encrypt state that is handed out: as --key" },
+  { long: "migration-key", value: "LIST", help: "encrypt state that is handed out: as --key without provider" },
   {
     long: "management",
     value: "PATH",

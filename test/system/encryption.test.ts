@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { temporaryFolder, wtpmCommand } from "../support/emulator.ts";
+import { repository, temporaryFolder, wtpmCommand } from "../support/emulator.ts";
 import {
   type Blob,
   DECRYPTED,
@@ -259,6 +259,29 @@ describe("wtpm's own format", () => {
     expect(await rekey(...FILE)).toMatch(/^1: .*what is to change/);
     expect(await rekey(...FILE, "--list")).toMatch(/^1: .*no state/);
   });
+});
+
+test("the examples of docs/encryption.md work, one after the other", async () => {
+  const page = fs.readFileSync(path.join(repository, "docs/encryption.md"), "utf8");
+  const examples = [...page.matchAll(/^```sh\n(.*?)^```/gms)].map(([, code]) => code!);
+  expect(examples.length).toBeGreaterThan(2);
+  const [program, file] = wtpmCommand;
+  fs.mkdirSync(path.join(dir, "bin"));
+  fs.writeFileSync(path.join(dir, "bin/wtpm"), `#!/bin/sh\nexec "${program}" "${file}" "$@"\n`, { mode: 0o755 });
+  const shell = (code: string) =>
+    run("sh", ["-euc", code], { cwd: dir, env: { PATH: `${dir}/bin:${process.env.PATH}` } });
+  for (const [i, code] of examples.entries()) {
+    const { status, stderr } = await shell(code);
+    expect(status, `${code}\n${stderr}`).toBe(0);
+    if (i > 0) continue;
+    // The page's TPM, which its reader started with the key of the first example.
+    const peer = await open("wtpm", "tpm", ["--key", "file=tpm.key,mode=aes-256-cbc"]);
+    await peer.fill();
+    await peer.shutdown();
+  }
+  const peer = await open("wtpm", "safe", ["--key", "provider=file,file=next.key"]);
+  expect(await peer.init()).toBe(0);
+  await peer.shutdown();
 });
 
 describe("options that are refused", () => {
