@@ -36,7 +36,7 @@ export async function execCommand(
   const control = `${data}.ctrl`;
   const server = new TpmServer({
     transport: nodeTransport,
-    log: { level: 1, line: (text) => (text === "Data client disconnected" ? undefined : warn(text)) },
+    log: { level: 0, line: warn },
     // tpm2-tss speaks over a UNIX socket; IBM's TSS knows TCP only.
     data: [
       { type: "unix", path: data, mode: 0o600 },
@@ -70,11 +70,12 @@ function environmentOf(
 ): Record<string, string> {
   const tcti = `swtpm:path=${socket}`;
   return {
-    // tpm2-tools; tpm2-tss' OpenSSL 1 engine; tpm2-openssl; tpm2-pkcs11.
+    // tpm2-tools; tpm2-tss' OpenSSL 1 engine; tpm2-openssl; tpm2-pkcs11; systemd-creds.
     TPM2TOOLS_TCTI: tcti,
     TPM2TSSENGINE_TCTI: tcti,
     TPM2OPENSSL_TCTI: tcti,
     TPM2_PKCS11_TCTI: tcti,
+    SYSTEMD_TPM2_DEVICE: tcti,
     // IBM's TSS: plain commands over TCP.
     TPM_INTERFACE_TYPE: "socsim",
     TPM_SERVER_TYPE: "raw",

@@ -233,9 +233,7 @@ test("policycphash binds the parameters of a command", async () => {
   const cpHash: Step = ["policycphash", "--cphash-input", "cphash"];
   await setOwnerPolicy(cpHash);
   await inSession("policy", [cpHash]);
-  expect(await tools().fails("changeauth", "-c", "o", "-p", "session:session", "other-secret")).toMatch(
-    POLICY_FAIL,
-  );
+  expect(await tools().fails("changeauth", "-c", "o", "-p", "session:session", "other-secret")).toMatch(POLICY_FAIL);
   await tools()("changeauth", "-c", "o", "-p", "session:session", "new-secret");
   await tools()("changeauth", "-c", "o", "-p", "new-secret");
 });
