@@ -28,7 +28,7 @@ export async function startCommand(options: StartOptions, createBackend: Backend
   const store = new DirStore(options.state, { warn });
   const backend = createBackend({ store, warn });
   backend.catch(() => {});
-  const log = { level: 1, line: warn };
+  const log = { level: 0, line: warn };
   const server = new TpmServer({
     transport: nodeTransport,
     log,

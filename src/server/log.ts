@@ -1,7 +1,7 @@
 // Where the server's lines go.
 
 /**
- * A sink for lines. `level` says how much is wanted: 1 is what happened, 2 adds the bytes of every command and response.
+ * A sink for lines. `level` says how much is wanted: 0 is what goes wrong, 1 what happened as well, 2 adds the bytes of every command and response.
  * Callers look at `level` before they build anything costly.
  */
 export interface Log {

@@ -159,7 +159,7 @@ export class TpmServer {
         if (connection === this.#dataDescriptor) this.#dataDescriptor = undefined;
         else this.#data.next();
         if (this.#ending) return;
-        if (!this.#options.disconnect) this.#log.line("Data client disconnected");
+        if (!this.#options.disconnect && this.#log.level > 0) this.#log.line("Data client disconnected");
         if (this.#options.terminateWithData) void this.#end("data-client-gone");
       },
     });
