@@ -15,6 +15,7 @@ import { create, load, rsa } from "../support/engine-templates.ts";
 import { recordedStates } from "../support/profiles.ts";
 import { bytesOf } from "../support/recorded.ts";
 import { answersOf, fillTpm, writeOrderly } from "../support/state-filled.ts";
+import { peerDecodes, permanentForPeer, volatileForPeer } from "../support/state-peer.ts";
 import { changed, structuresOf } from "../support/state-versions.ts";
 
 /** A TPM with something everywhere, and its state after TPM2_Shutdown(STATE). */
@@ -248,3 +249,19 @@ describe("what is no state", () => {
     }
   });
 });
+
+const peer = process.env.WTPM_STATE_DECODER;
+if (!peer) console.log("the decoder beside another one: not run, WTPM_STATE_DECODER names no program");
+else
+  describe("another decoder reads the same:", () => {
+    test("a filled TPM", () => {
+      expect(peerDecodes(peer, saved.permanent)).toMatchObject(permanentForPeer(state));
+      expect(peerDecodes(peer, saved.volatile)).toMatchObject(volatileForPeer(decodeVolatile(saved.volatile)));
+    });
+
+    test.each(recordedStates().map((recorded) => [recorded.name, recorded] as const))("%s", (_name, recorded) => {
+      const [permanent, running] = [bytesOf(recorded.permanent), bytesOf(recorded.volatile)];
+      expect(peerDecodes(peer, permanent)).toMatchObject(permanentForPeer(decodePermanent(permanent)));
+      expect(peerDecodes(peer, running)).toMatchObject(volatileForPeer(decodeVolatile(running)));
+    });
+  });
