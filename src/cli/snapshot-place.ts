@@ -1,14 +1,11 @@
 // Where the snapshots of a state are, and the socket of the process that runs its TPM.
 import fs from "node:fs";
 import path from "node:path";
-import { nodeTransport } from "../platform/node-transport.ts";
 import type { Log } from "../server/log.ts";
-import { Management } from "../server/management.ts";
+import { LazyManagement } from "../server/management-lazy.ts";
 import type { StateFormat } from "../state/format.ts";
-import { SnapshotRepository } from "../state/snapshot/repository.ts";
 import type { StateStore } from "../state/store.ts";
 import type { StateOptions } from "./state-options.ts";
-import { packageVersion } from "./version.ts";
 
 export interface SnapshotPlace {
   /** The folder of the repository. */
@@ -18,7 +15,7 @@ export interface SnapshotPlace {
 }
 
 /** The value of --management for a server without a socket. */
-export const NO_MANAGEMENT = "off";
+const NO_MANAGEMENT = "off";
 
 /** Beside the state; undefined for what has no place on a disk of its own, or whose changes vanish. */
 export function snapshotPlace({ uri, ephemeral }: StateOptions): SnapshotPlace | undefined {
@@ -34,39 +31,28 @@ export function snapshotPlace({ uri, ephemeral }: StateOptions): SnapshotPlace |
   return isDevice ? undefined : { folder: `${file}.snapshots`, socket: `${file}.wtpm` };
 }
 
-/** The snapshots of a state, in its format, with its modes. */
-export function repositoryOf(place: SnapshotPlace, options: StateOptions, format: StateFormat): SnapshotRepository {
-  const { mode, fsync } = options;
-  return new SnapshotRepository(place.folder, {
-    format,
-    family: "2.0",
-    version: packageVersion(),
-    ...(mode === undefined ? {} : { mode }),
-    ...(fsync === undefined ? {} : { fsync }),
-  });
-}
-
 /**
- * The management of a TPM that is going to be served; undefined where there can be no snapshots.
+ * The management of a TPM that is going to be served; none where there can be no snapshots.
  *
- * @param socket what --management says.
+ * @param wanted what --management says.
  */
 export function managementOf(
-  options: StateOptions,
+  state: StateOptions,
   store: StateStore,
   format: StateFormat,
   log: Log,
-  socket?: string,
-): { management?: Management } {
-  const place = snapshotPlace(options);
+  wanted?: string,
+): { management?: LazyManagement } {
+  const place = snapshotPlace(state);
   if (!place) return {};
-  const management = new Management({
-    transport: nodeTransport,
-    log,
-    path: socket === NO_MANAGEMENT || process.platform === "win32" ? undefined : (socket ?? place.socket),
-    store,
-    repository: repositoryOf(place, options, format),
-    version: packageVersion(),
+  const socket = wanted === NO_MANAGEMENT || process.platform === "win32" ? undefined : (wanted ?? place.socket);
+  const management = new LazyManagement({
+    hasSnapshots: () => fs.existsSync(place.folder),
+    warn: (sentence) => log.line(`Warning: ${sentence}`),
+    load: async () => {
+      const { newManagement } = await import("./snapshot-management.ts");
+      return newManagement({ place, state, store, format, log, socket });
+    },
   });
   return { management };
 }

@@ -15,7 +15,8 @@ import type { SnapshotRepository } from "../state/snapshot/repository.ts";
 import { StateError } from "../state/store.ts";
 import { stateFormat } from "./key-options.ts";
 import { OptionError } from "./option-list.ts";
-import { repositoryOf, type SnapshotPlace, snapshotPlace } from "./snapshot-place.ts";
+import { type SnapshotPlace, snapshotPlace } from "./snapshot-place.ts";
+import { repositoryOf } from "./snapshot-repository.ts";
 import { snapshotJson, snapshotTable, snapshotTree } from "./snapshot-text.ts";
 import { openState, type StateOptions, stateOptions } from "./state-options.ts";
 

@@ -5,11 +5,11 @@
 import { attempt, chain } from "../backend/awaitable.ts";
 import type { Awaitable } from "../backend/backend.ts";
 import { shortSocketPath } from "../platform/socket-path.ts";
-import { takesVolatileOnce } from "../state/snapshot/operations.ts";
 import type { SnapshotRepository } from "../state/snapshot/repository.ts";
-import { StateError, type StateStore } from "../state/store.ts";
+import { type StateBlobs, StateError, type StateStore } from "../state/store.ts";
 import type { Log } from "./log.ts";
 import { ManagementChannel, type ManagementCommand } from "./management-channel.ts";
+import type { ServerManagement } from "./management-lazy.ts";
 import { snapshotCommands } from "./management-snapshots.ts";
 import type { ServedTpm } from "./served-tpm.ts";
 import type { Connection, Listener, Transport } from "./transport.ts";
@@ -34,13 +34,15 @@ const SOCKET_MODE = 0o600;
 const MAX_CLIENTS = 16;
 
 /** The management of one served TPM. */
-export class Management {
+export class Management implements ServerManagement {
   readonly #options: ManagementOptions;
   readonly #clients = new Set<ManagementChannel>();
   #tpm: ServedTpm | undefined;
   #commands: ReadonlyMap<string, ManagementCommand> = new Map();
   #wanted = false;
   #listener: Listener | undefined;
+  /** The state that was stored before the TPM started, if it can tell what became of a restore. */
+  #before: StateBlobs | undefined;
   /** Opening and closing, one after the other. */
   #changing: Promise<void> = Promise.resolve();
 
@@ -48,7 +50,6 @@ export class Management {
     this.#options = options;
   }
 
-  /** What the commands are about; call it before `owned`. */
   attach(tpm: ServedTpm): void {
     const { store, repository, version } = this.#options;
     this.#tpm = tpm;
@@ -65,17 +66,23 @@ export class Management {
     ]);
   }
 
-  /** The state's lock was taken or is given up. */
   owned(owned: boolean): void {
     this.#wanted = owned;
     this.#changing = this.#changing.then(() => this.#adapt());
   }
 
-  /** Whether the stored volatile state is for one start. When that cannot be found out it is not. */
+  /** When it cannot be found out, the volatile state stays. */
   volatileOnce(): Awaitable<boolean> {
     const { repository, store, log } = this.#options;
     return attempt<boolean>(
-      () => takesVolatileOnce(repository, () => chain(store.load(), ({ blobs }) => blobs)),
+      () => {
+        const index = repository.index();
+        if (index?.restoring === undefined && index?.resume === undefined) return false;
+        return chain(store.load(), ({ blobs }) => {
+          this.#before = blobs;
+          return repository.resumes(blobs);
+        });
+      },
       (error) => {
         if (!(error instanceof StateError)) throw error;
         log.line(`Warning: the snapshots cannot be read: ${error.message}`);
@@ -107,9 +114,11 @@ export class Management {
 
   /** Notes what a restore has done whose process ended before it could. */
   async #settle(): Promise<void> {
-    const { repository, store, log } = this.#options;
+    const { repository, log } = this.#options;
+    const before = this.#before;
+    this.#before = undefined;
     try {
-      await this.#tpm?.exclusively(() => chain(store.load(), ({ blobs }) => repository.settle(blobs)));
+      if (before) await this.#tpm?.exclusively(() => repository.settle(before));
     } catch (error) {
       if (!(error instanceof StateError)) throw error;
       log.line(`Warning: the snapshots cannot be used: ${error.message}`);

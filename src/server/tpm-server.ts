@@ -3,7 +3,7 @@ import type { Backend } from "../backend/backend.ts";
 import { ControlChannel } from "./control-channel.ts";
 import { DataChannel } from "./data-channel.ts";
 import { type Log, SILENT } from "./log.ts";
-import type { Management } from "./management.ts";
+import type { ServerManagement } from "./management-lazy.ts";
 import { RESULT } from "./protocol.ts";
 import { ServedTpm, type ServedTpmOptions, type StartupType } from "./served-tpm.ts";
 import type { Connection, Endpoint, Listener, Transport } from "./transport.ts";
@@ -27,7 +27,7 @@ export interface TpmServerOptions extends ServedTpmOptions {
   /** Close the data connection after every response. */
   readonly disconnect?: boolean;
   /** Lets commands like `wtpm snapshot` reach the TPM. */
-  readonly management?: Management;
+  readonly management?: ServerManagement;
   /** See DataChannelOptions and ControlChannelOptions; milliseconds. */
   readonly assemblyTimeout?: number;
   readonly requestTimeout?: number;

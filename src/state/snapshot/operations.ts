@@ -1,5 +1,4 @@
 // Keeping and putting back the state of a TPM, whoever holds it: a store that nobody uses, or a server with its TPM.
-import { chain } from "../../backend/awaitable.ts";
 import type { Awaitable } from "../../backend/backend.ts";
 import { StateKeeper } from "../keeper.ts";
 import { type StateBlobs, StateError, type StateStore } from "../store.ts";
@@ -124,16 +123,4 @@ function storedTpm(keeper: StateKeeper): SnapshotSubject {
     capture: () => ({ blobs: keeper.blobs, running: false }),
     replace: ({ permanent, volatile, savestate }) => keeper.save({ permanent, volatile, savestate }),
   };
-}
-
-/**
- * Whether a TPM's start has to remove its stored volatile state, because a restore put it there for one start. Changes nothing, so it
- * may be asked before the state is owned.
- */
-export function takesVolatileOnce(
-  repository: SnapshotRepository,
-  stored: () => Awaitable<StateBlobs>,
-): Awaitable<boolean> {
-  if (repository.index()?.resume === undefined) return false;
-  return chain(stored(), (blobs) => repository.resumes(blobs));
 }
