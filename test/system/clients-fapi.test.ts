@@ -94,6 +94,33 @@ describe.each(["a UNIX socket", "tpm2-abrmd"] as const)("the Feature API over %s
     expect(await count()).toBe(before + 1n);
   });
 
+  test("an RSA key decrypts what was encrypted for it", async () => {
+    await provision(client(), "P_RSA2048SHA256");
+    await client()("tss2_createkey", "--path=HS/SRK/decrypter", "--type=decrypt,noDa", "--authValue=");
+    client().write("plain", MESSAGE);
+    await client()("tss2_encrypt", "--keyPath=HS/SRK/decrypter", "--plainText=plain", "--cipherText=cipher");
+    expect(client().read("cipher")).toHaveLength(256);
+    await client()("tss2_decrypt", "--keyPath=HS/SRK/decrypter", "--cipherText=cipher", "--plainText=again");
+    expect(client().read("again").toString()).toBe(MESSAGE);
+  });
+
+  test("bits are set, an index is extended, and the TPM tells about itself", async () => {
+    await provision(client(), "P_ECCP256SHA256");
+    await client()("tss2_createnv", "--path=/nv/Owner/bits", "--type=noDa,bitfield", "--authValue=");
+    await client()("tss2_nvsetbits", "--nvPath=/nv/Owner/bits", "--bitmap=0x0102030405060608");
+    await client()("tss2_nvread", "--nvPath=/nv/Owner/bits", "--data=bits");
+    expect(client().read("bits").toString("hex")).toBe("0102030405060608");
+    await client()("tss2_createnv", "--path=/nv/Owner/log", "--type=noDa,pcr", "--authValue=");
+    client().write("event", "measured");
+    await client()("tss2_nvextend", "--nvPath=/nv/Owner/log", "--data=event");
+    await client()("tss2_nvread", "--nvPath=/nv/Owner/log", "--data=log");
+    expect(client().read("log").toString("hex")).toBe(hash("sha256", Buffer.alloc(32), "measured").toString("hex"));
+    await client()("tss2_getrandom", "--numBytes=20", "--data=random");
+    expect(client().read("random")).toHaveLength(20);
+    await client()("tss2_getinfo", "--info=info");
+    expect(client().read("info").toString()).toContain("tpm2-tss 3.2");
+  });
+
   test.each(PROFILES)("a quote by a key of %s verifies, and a changed one does not", async (profile) => {
     await provision(client(), profile);
     await client()("tss2_createkey", "--path=HS/SRK/ak", "--type=sign,restricted,noDa", "--authValue=");

@@ -249,7 +249,18 @@ test("policytemplate binds the template of a key", async () => {
   await tools().flushing("createprimary", ...create, "-G", "ecc");
 });
 
-test("policyduplicationselect and policynamehash bind the new parent", async () => {
+test("policynamehash binds the handles of a command", async () => {
+  await tools().flushing("createprimary", "-Q", "-C", "o", "-G", "ecc", "-c", "primary");
+  tools().write("names", hash("sha256", Buffer.from("40000001", "hex"))); // The name of the owner, and of nothing else.
+  const names: Step = ["policynamehash", "-n", "names"];
+  await setOwnerPolicy(names);
+  await inSession("policy", [names]);
+  const owner = ["-C", "o", "-P", "session:session"];
+  expect(await tools().fails("evictcontrol", ...owner, "-c", "primary", "0x81000005")).toMatch(POLICY_FAIL);
+  await tools()("nvdefine", INDEX, ...owner, "-s", "8", "-a", "authread|authwrite");
+});
+
+test("policyduplicationselect binds the new parent", async () => {
   await tools().flushing("createprimary", "-Q", "-C", "o", "-G", "ecc", "-c", "primary");
   for (const [parent, hierarchy] of [
     ["right", "n"],
