@@ -8,6 +8,7 @@ import { StateKeeper } from "../state/keeper.ts";
 import { BLOB_TYPES, type StateBlobs, StateError } from "../state/store.ts";
 import { OptionError } from "./option-list.ts";
 import { keyProvider, namesProvider } from "./provider-options.ts";
+import { rewriteSnapshots } from "./snapshot-rekey.ts";
 import { type PlaceOptions, placeOf, readPlace, say, warn } from "./state-place.ts";
 
 export interface RekeyOptions {
@@ -54,8 +55,13 @@ async function currentRing(where: PlaceOptions, keys: readonly KeyProvider[]): P
   return format.ring()!;
 }
 
-/** Writes all blobs under the changed keys in one commit, and reads them again. */
-async function change(where: PlaceOptions, keys: readonly KeyProvider[], options: Changes): Promise<KeyRing> {
+/**
+ * Writes the snapshots, and then all blobs in one commit, under the changed keys, and reads them again. Keys that are added open what an
+ * interrupted change left.
+ */
+async function change(where: PlaceOptions, given: readonly KeyProvider[], options: Changes): Promise<KeyRing> {
+  const added = options.add.map(provider);
+  const keys = [...given, ...added];
   const reading = sealedFormat(keys);
   let writing: StateFormat = reading;
   const format: StateFormat = {
@@ -69,14 +75,15 @@ async function change(where: PlaceOptions, keys: readonly KeyProvider[], options
     const blobs = await keeper.open();
     const before = reading.ring();
     if (!before) throw new StateError("io", `${place.uri}: there is no state of a TPM 2.0`);
-    const added = options.add.map(provider);
-    const ring = changed(before, [...keys, ...added], added, options);
-    writing = sealedFormat([], ring);
+    const ring = changed(before, keys, added, options);
+    writing = sealedFormat(keys, ring);
+    const snapshots = rewriteSnapshots(place.uri, where, reading, writing);
     await keeper.save(copies(blobs));
-    await verify(where, [...keys, ...added], blobs);
-    say(
-      `${place.uri}: ${ring.slots.map(({ name }) => name).join(", ")}${options.newDataKey ? "; a new data key" : ""}`,
-    );
+    await verify(where, keys, blobs);
+    const parts = [ring.slots.map(({ name }) => name).join(", ")];
+    if (options.newDataKey) parts.push("a new data key");
+    if (snapshots > 0) parts.push(`${snapshots} snapshots too`);
+    say(`${place.uri}: ${parts.join("; ")}`);
     return ring;
   } finally {
     await keeper.close();

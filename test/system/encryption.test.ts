@@ -253,6 +253,29 @@ describe("wtpm's own format", () => {
     expect(await contentWith(FILE)).toBe(nv);
   });
 
+  test("wtpm state convert takes the snapshots along to another key, format, or none", async () => {
+    const keys = ["file=hex128", "provider=file,file=bin256", undefined];
+    const wtpm = async (...words: string[]) => {
+      const [program, ...before] = wtpmCommand;
+      const { status, stdout, stderr } = await run(program!, [...before, ...words], { cwd: dir });
+      expect(status, `${words.join(" ")}\n${stderr}`).toBe(0);
+      return stdout;
+    };
+    const key = (list: string | undefined) => (list ? ["--key", list] : []);
+    const peer = await open("wtpm", "state", key(keys[0]));
+    await peer.fill();
+    const { nv } = await peer.content();
+    await peer.shutdown();
+    await wtpm("snapshot", "create", "before", "--state", "state", ...key(keys[0]));
+    for (const [i, to] of keys.slice(1).entries()) {
+      const target = to ? ["--to-key", to] : ["--decrypt"];
+      await wtpm("state", "convert", "state", ...key(keys[i]), ...target);
+      expect(await wtpm("snapshot", "list", "--state", "state", ...key(to))).toContain("before");
+      await wtpm("snapshot", "restore", "before", "--state", "state", ...key(to));
+      expect(await contentWith(key(to))).toBe(nv);
+    }
+  });
+
   test("wtpm state rekey refuses keys of swtpm's, and to do nothing", async () => {
     expect(await rekey("--key", "file=hex128", "--new-data-key")).toMatch(/^1: .*wtpm state convert/);
     expect(await rekey("--new-data-key")).toMatch(/^1: .*which key/);
