@@ -3,13 +3,14 @@
 import fs from "node:fs";
 import path from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { connectEmulator } from "../../src/backend/emulator.ts";
+import { connectEmulator, type EmulatorBackend } from "../../src/backend/emulator.ts";
 import { checkState } from "../../src/cli/state-check.ts";
 import { TpmClient } from "../../src/codec/client.ts";
 import { DirStore } from "../../src/state/dir-store.ts";
 import { decodePermanent } from "../../src/state/libtpms/permanent.ts";
-import { launchEmulator, temporaryFolder } from "../support/emulator.ts";
-import { type Program, start, until } from "../support/process.ts";
+import { launchEmulator, temporaryFolder, wtpmCommand } from "../support/emulator.ts";
+import { run as runProgram, type Program, start, until } from "../support/process.ts";
+import { RawClient } from "../support/server-fakes.ts";
 import { answersOf, fillTpm, primariesOf, usePrivateParts, writeOrderly } from "../support/state-filled.ts";
 
 type Kind = "wtpm" | "swtpm";
@@ -26,14 +27,27 @@ afterEach(async () => {
   fs.rmSync(dir, { recursive: true, force: true });
 });
 
-/** Runs the program on the folder from TPM2_Startup to TPM2_Shutdown, and ends it. */
-async function run<T>(kind: Kind, startupType: Startup, work: (client: TpmClient) => Promise<T>): Promise<T> {
+interface Running {
+  readonly program: Program;
+  /** Its control socket. */
+  readonly control: string;
+  readonly backend: EmulatorBackend;
+}
+
+/** Starts the program on a folder, without power. */
+async function open(kind: Kind, folder: string, ...words: string[]): Promise<Running> {
   const control = path.join(dir, `${programs.length}.ctrl`);
-  const options = ["--tpm2", "--tpmstate", `dir=${path.join(dir, "state")}`, "--ctrl", `type=unixio,path=${control}`];
+  const options = ["--tpm2", "--tpmstate", `dir=${folder}`, "--ctrl", `type=unixio,path=${control}`, ...words];
   const program = kind === "wtpm" ? launchEmulator(options) : start("swtpm", ["socket", ...options]);
   programs.push(program);
   await until(`${kind} to listen`, () => fs.existsSync(control));
   const backend = await until(kind, () => connectEmulator({ control: { path: control } }).catch(() => undefined));
+  return { program, control, backend };
+}
+
+/** Runs the program on the folder from TPM2_Startup to TPM2_Shutdown, and ends it. */
+async function run<T>(kind: Kind, startupType: Startup, work: (client: TpmClient) => Promise<T>): Promise<T> {
+  const { program, backend } = await open(kind, path.join(dir, "state"));
   await backend.powerOn();
   const client = new TpmClient((command) => backend.execute(command, 0));
   await client.command("Startup", { parameters: { startupType } });
@@ -92,4 +106,69 @@ test.each([
   }
   // A TPM that was shut down orderly with its state is restarted or resumed, not reset.
   expect(resetsStored()).toBe(resets);
+});
+
+/** Debian's swtpm with a data channel, so that its control channel is free for swtpm_ioctl. */
+async function serve(folder: string, ...words: string[]) {
+  const [control, data] = [path.join(dir, `${programs.length}.ctrl`), path.join(dir, `${programs.length}.data`)];
+  const program = start("swtpm", [
+    ...["socket", "--tpm2", "--tpmstate", `dir=${folder}`, "--ctrl", `type=unixio,path=${control}`],
+    ...["--server", `type=unixio,path=${data}`, ...words],
+  ]);
+  programs.push(program);
+  await until("swtpm to listen", () => fs.existsSync(control) && fs.existsSync(data));
+  return { program, control, data };
+}
+
+async function use<T>({ data }: { data: string }, work: (client: TpmClient) => Promise<T>): Promise<T> {
+  const channel = await until("swtpm", () => RawClient.connect(data).catch(() => undefined));
+  try {
+    return await work(new TpmClient(async (command) => Buffer.from(await channel.ask(command), "hex")));
+  } finally {
+    channel.socket.destroy();
+  }
+}
+
+async function succeeds(program: string, ...words: string[]): Promise<void> {
+  const { status, stdout, stderr } = await runProgram(program, words, { cwd: dir });
+  expect(status, `${program} ${words.join(" ")}: ${stdout}${stderr}`).toBe(0);
+}
+const wtpmState = (...words: string[]) => succeeds(wtpmCommand[0]!, ...wtpmCommand.slice(1), "state", ...words);
+
+test.each([
+  ["plain", []],
+  ["encrypted", ["--migration-key", "pwdfile=passphrase,kdf=pbkdf2,mode=aes-256-cbc"]],
+])("%s migration blobs go from swtpm_ioctl to import, and from export to swtpm_ioctl", async (_what, key) => {
+  fs.writeFileSync(path.join(dir, "passphrase"), "correct horse battery staple");
+  const words = key.map((word) => word.replace("passphrase", path.join(dir, "passphrase")));
+  const files = { permanent: path.join(dir, "permanent"), volatile: path.join(dir, "volatile") };
+  const ioctl = (control: string, ...request: string[]) => succeeds("swtpm_ioctl", "--unix", control, ...request);
+
+  const first = await serve(path.join(dir, "state"), ...words);
+  await ioctl(first.control, "-i");
+  const { seen } = await use(first, async (client) => {
+    await client.command("Startup", { parameters: { startupType: "CLEAR" } });
+    await fillTpm(client);
+    return { seen: await look(client) };
+  });
+  for (const [type, file] of Object.entries(files)) await ioctl(first.control, "--save", type, file);
+  await first.program.kill();
+
+  const imported = path.join(dir, "imported");
+  await wtpmState("import", imported, "--permanent", files.permanent, "--volatile", files.volatile, ...words);
+  const second = await open("wtpm", imported);
+  await second.backend.powerOn({ deleteVolatile: true });
+  // It is started already: it goes on where it was.
+  expect(await look(new TpmClient((command) => second.backend.execute(command, 0)))).toEqual(seen);
+  await second.backend.storeVolatile();
+  await second.backend.close();
+  await second.program.kill();
+
+  for (const file of Object.values(files)) fs.rmSync(file);
+  await wtpmState("export", imported, "--permanent", files.permanent, "--volatile", files.volatile, ...words);
+  fs.mkdirSync(path.join(dir, "third"));
+  const third = await serve(path.join(dir, "third"), ...words);
+  for (const [type, file] of Object.entries(files)) await ioctl(third.control, "--load", type, file);
+  await ioctl(third.control, "-i");
+  expect(await use(third, look)).toEqual(seen);
 });
