@@ -3,11 +3,17 @@ import { encryptedFormat, plainFormat } from "../state/container.ts";
 import { AesCbcKey } from "../state/encryption/aes-cbc.ts";
 import { wipe } from "../state/encryption/bytes.ts";
 import { type Kdf, keyFromPassphrase } from "../state/encryption/passphrase.ts";
-import { sealedFormat } from "../state/encryption/sealed-format.ts";
 import type { StateFormat } from "../state/format.ts";
-import { descriptor, type KeySource, parseHex, readSecret, removeSecrets, type Warn } from "./key-source.ts";
+import {
+  descriptor,
+  type KeySource,
+  parseHex,
+  readPassphrase,
+  readSecret,
+  removeSecrets,
+  type Warn,
+} from "./key-source.ts";
 import { type ListValues, listOf, OptionError } from "./option-list.ts";
-import { keyProvider, namesProvider, readPassphrase } from "./provider-options.ts";
 
 const KEY_LIST = {
   file: "string",
@@ -36,8 +42,16 @@ const MAX_KEY_TEXT = 67;
  */
 export async function stateFormat(text: string | undefined, warn: Warn): Promise<StateFormat> {
   if (text === undefined) return plainFormat;
-  return namesProvider(text) ? sealedFormat([keyProvider(text, warn)]) : encryptedFormat(swtpmKey(text, warn));
+  if (!namesProvider(text)) return encryptedFormat(swtpmKey(text, warn));
+  const [{ sealedFormat }, { keyProvider }] = await Promise.all([
+    import("../state/encryption/sealed-format.ts"),
+    import("./provider-options.ts"),
+  ]);
+  return sealedFormat([keyProvider(text, warn)]);
 }
+
+/** Whether a list asks for wtpm's format. */
+export const namesProvider = (text: string) => /(^|,)provider=/.test(text);
 
 /**
  * The key that `--migration-key` says, or undefined without it.

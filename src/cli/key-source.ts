@@ -10,6 +10,7 @@ export type KeySource = string | number;
 export type Warn = (sentence: string) => void;
 
 const CHUNK = 1024;
+const SHORT_PASSPHRASE = 6;
 
 /**
  * Everything in the file or behind the descriptor, which is closed; from a pipe all that is written until it is closed.
@@ -38,6 +39,13 @@ export function readSecret(
     wipe(...pieces);
     closeQuietly(fd);
   }
+}
+
+/** All of a passphrase's bytes. @throws OptionError */
+export function readPassphrase(source: KeySource, warn: Warn): Uint8Array {
+  const passphrase = readSecret(source, "passphrase");
+  if (passphrase.length <= SHORT_PASSPHRASE) warn(`Passphrase is only ${passphrase.length} bytes long`);
+  return passphrase;
 }
 
 /** Unlinks files that were to be read only once; one that stays is no reason not to start. */

@@ -10,16 +10,21 @@ import {
   passphraseProvider,
 } from "../state/encryption/key-provider.ts";
 import { KEY_SIZE } from "../state/encryption/sealed-box.ts";
-import { descriptor, isHexText, type KeySource, parseHex, readSecret, removeSecrets, type Warn } from "./key-source.ts";
+import {
+  descriptor,
+  isHexText,
+  type KeySource,
+  parseHex,
+  readPassphrase,
+  readSecret,
+  removeSecrets,
+  type Warn,
+} from "./key-source.ts";
 import { listOf, OptionError } from "./option-list.ts";
 
 const MAX_KEY_TEXT = 1024;
-const SHORT_PASSPHRASE = 6;
 const NEWLINE = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
-
-/** Whether a list asks for wtpm's format. */
-export const namesProvider = (text: string) => /(^|,)provider=/.test(text);
 
 /**
  * The key that a list names: `provider=file,file=PATH|fd=FD`, `provider=passphrase,pwdfile=PATH|pwdfd=FD[,cost=N]` or
@@ -82,13 +87,6 @@ function readKey(source: KeySource): Uint8Array {
   if (key?.length !== KEY_SIZE)
     throw new OptionError(`The key must be ${KEY_SIZE} bytes, or ${2 * KEY_SIZE} hexadecimal digits`);
   return key;
-}
-
-/** @throws OptionError */
-export function readPassphrase(source: KeySource, warn: Warn): Uint8Array {
-  const passphrase = readSecret(source, "passphrase");
-  if (passphrase.length <= SHORT_PASSPHRASE) warn(`Passphrase is only ${passphrase.length} bytes long`);
-  return passphrase;
 }
 
 /** A file made with an editor or echo ends with a newline that nobody means. */

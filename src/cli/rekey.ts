@@ -6,8 +6,9 @@ import { sealedFormat } from "../state/encryption/sealed-format.ts";
 import type { StateFormat } from "../state/format.ts";
 import { StateKeeper } from "../state/keeper.ts";
 import { BLOB_TYPES, type StateBlobs, StateError } from "../state/store.ts";
+import { namesProvider } from "./key-options.ts";
 import { OptionError } from "./option-list.ts";
-import { keyProvider, namesProvider } from "./provider-options.ts";
+import { keyProvider } from "./provider-options.ts";
 import { rewriteSnapshots } from "./snapshot-rekey.ts";
 import { type PlaceOptions, placeOf, readPlace, say, warn } from "./state-place.ts";
 

@@ -1,5 +1,7 @@
 // --key and --migration-key: where keys come from, and what is refused. (swtpm's messages beside swtpm: test/system/encryption.test.ts.)
 import { Buffer } from "node:buffer";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -83,6 +85,16 @@ describe("swtpm's keys", () => {
       await expectKey(`${name}=${fd}`, key);
       expect(() => fs.fstatSync(fd)).toThrow("EBADF");
     }
+  });
+
+  test("a pipe is read until it is closed, in however many pieces it comes", async () => {
+    const pipe = path.join(dir, "pipe");
+    execFileSync("mkfifo", [pipe]);
+    const writer = spawn("sh", ["-c", 'exec >"$1"; printf one; sleep 0.1; printf two', "sh", pipe], {
+      stdio: "ignore",
+    });
+    await expectKey(`pwdfd=${fs.openSync(pipe, "r")}`, keyFromPassphrase(Buffer.from("onetwo"), "pbkdf2", 16));
+    await once(writer, "exit");
   });
 
   test("a file goes before a descriptor, and a key before a passphrase", async () => {
