@@ -115,6 +115,18 @@ describe.each(ways)("%s", (_way, how) => {
   });
 });
 
+test("an orderly counter that was not stored goes on above every value from before the snapshot", async () => {
+  await define({ TPM_NT: "COUNTER", ORDERLY: true });
+  for (let at = 0; at < 3; at++) await client.command("NV_Increment", { handles: nv });
+  const before = await counter();
+  await keep();
+  await goBack();
+  expect(await counter()).toBe(before);
+  await goBack({ cold: true });
+  await client.command("NV_Increment", { handles: nv });
+  expect(await counter()).toBeGreaterThan(before);
+});
+
 describe("the clock", () => {
   test("of a TPM that goes on has counted the time between too; no reset is counted", async () => {
     await keep();
@@ -204,4 +216,6 @@ test("the audit digest is what it was", async () => {
   expect(await digest()).not.toEqual(before);
   await goBack();
   expect(await digest()).toEqual(before);
+  await goBack({ cold: true });
+  expect(await digest()).toHaveLength(0);
 });
