@@ -11,6 +11,8 @@ import { concat, wipe } from "./bytes.ts";
 
 const AES_BLOCK_SIZE = 16;
 const SHA256_SIZE = 32;
+const NOT_ENCRYPTED =
+  "a key was given, and the state is not encrypted: leave --key out, or encrypt it with wtpm state convert --to-key";
 const GENERATION_LABEL = new TextEncoder().encode("wtpm generation");
 
 /** A key of swtpm's: 16 or 32 bytes for AES-CBC. */
@@ -104,22 +106,16 @@ export function decryptFields(
 ): Uint8Array {
   const { version, wide, fields } = container;
   if (!hasFields(version)) return decryptVersion1(key, fields);
-  if (key.size !== (wide ? 32 : 16)) {
-    throw new ContainerError(
-      "encrypted",
-      CONTAINER_RESULT.BAD_KEY_PROPERTY,
-      `the state needs a key of ${wide ? 256 : 128} bits, or none; the one given has ${8 * key.size}`,
-    );
-  }
   const ciphertext = findField(fields, tags.data);
-  const mac = findField(fields, TAG.HMAC);
-  if (!ciphertext || !mac) {
-    throw new ContainerError(
-      findField(fields, TAG.DATA) ? "encrypted" : "damaged",
-      CONTAINER_RESULT.FAIL,
-      "a key was given, and the state is not encrypted, or its encrypted data is damaged",
-    );
+  const notEncrypted = !ciphertext && findField(fields, TAG.DATA) !== undefined;
+  const needed = wide ? 32 : 16;
+  if (key.size !== needed) {
+    const why = `the state needs a key of ${8 * needed} bits, and the one given has ${8 * key.size}`;
+    throw new ContainerError("encrypted", CONTAINER_RESULT.BAD_KEY_PROPERTY, notEncrypted ? NOT_ENCRYPTED : why);
   }
+  if (notEncrypted) throw new ContainerError("encrypted", CONTAINER_RESULT.FAIL, NOT_ENCRYPTED);
+  const mac = findField(fields, TAG.HMAC);
+  if (!ciphertext || !mac) throw damaged("its container holds no encrypted data with an HMAC");
   if (mac.length < SHA256_SIZE) throw damaged("its HMAC is too short");
   const iv = findField(fields, tags.iv);
   const expected = key.hmac(ciphertext, iv ?? new Uint8Array(0));
