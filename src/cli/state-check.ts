@@ -4,6 +4,7 @@ import { engineModule } from "../engine/module.ts";
 import { stateErrorText } from "../engine/state-error.ts";
 import { equalBytes } from "../codec/bytes.ts";
 import { differences, versionChanges } from "../state/libtpms/compare.ts";
+import { unfitConstants } from "../state/libtpms/constants.ts";
 import { decodePermanent, encodePermanent, type PermanentState } from "../state/libtpms/permanent.ts";
 import { decodeVolatile, encodeVolatile, type VolatileState } from "../state/libtpms/volatile.ts";
 import { type StateBlobs, StateError } from "../state/store.ts";
@@ -29,7 +30,10 @@ export function checkState(blobs: StateBlobs): Finding[] {
   const state = decoded("permanent", permanent, decodePermanent, encodePermanent, say);
   const engine = new Engine(engineModule());
   try {
-    if (!loaded("permanent", permanent, () => engine.loadPermanent(permanent), say)) return findings;
+    if (!loaded("permanent", permanent, () => engine.loadPermanent(permanent), say)) {
+      if (state) for (const text of unfit(state)) say("permanent", "problem", text);
+      return findings;
+    }
     const again = engine.savePermanent();
     if (state) compare("permanent", state, { state: decodePermanent(again), blob: again }, permanent, say);
     if (volatile) checkVolatile(permanent, volatile, say);
@@ -37,6 +41,15 @@ export function checkState(blobs: StateBlobs): Finding[] {
     engine.wipe();
   }
   return findings;
+}
+
+/** The compile-time constants of a state that are not as this program's. */
+function unfit({ compileConstants }: PermanentState): string[] {
+  const engine = new Engine(engineModule());
+  engine.manufacture();
+  const own = decodePermanent(engine.savePermanent()).compileConstants.values;
+  engine.wipe();
+  return unfitConstants(compileConstants.values, own);
 }
 
 type Say = (part: Finding["part"], kind: Finding["kind"], text: string) => void;

@@ -1,8 +1,10 @@
 // Versions of libtpms' state: what each StateFormatLevel writes, what older versions wrote, and what is refused because it is newer.
 import { beforeAll, describe, expect, test } from "vitest";
+import { checkState } from "../../src/cli/state-check.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { engineModule } from "../../src/engine/module.ts";
 import { stateErrorText } from "../../src/engine/state-error.ts";
+import { compileConstants } from "../../src/state/libtpms/constants.ts";
 import { decodePermanent, encodePermanent, type PermanentState } from "../../src/state/libtpms/permanent.ts";
 import { decodeVolatile, encodeVolatile } from "../../src/state/libtpms/volatile.ts";
 import { StateError } from "../../src/state/store.ts";
@@ -15,6 +17,7 @@ import { asLibtpms07, asVersion2, changed, type Path, structuresOf } from "../su
 
 const TPM_RC_BAD_VERSION = 0x2e;
 const TPM_RC_VALUE = 0x84;
+const BAD_PARAMETER = 0x03;
 
 let saved: SavedState;
 let state: PermanentState;
@@ -141,6 +144,36 @@ describe("states of older versions", () => {
       expect(loadVolatile(saved.permanent, blob)).toBe(0);
     }
   });
+});
+
+describe("states of a libtpms that was built otherwise", () => {
+  const withConstant = (i: number, change: number) =>
+    encodePermanent({
+      ...state,
+      compileConstants: {
+        ...state.compileConstants,
+        values: state.compileConstants.values.map((value, at) => (at === i ? value + change : value)),
+      },
+    });
+
+  test("there are 120 constants, of which 50 may be smaller", () => {
+    expect(compileConstants.length).toBe(state.compileConstants.values.length);
+    expect(compileConstants.filter(({ mayBeSmaller }) => mayBeSmaller).length).toBe(50);
+    expect(compileConstants[65]).toEqual({ name: "MAX_NV_INDEX_SIZE", mayBeSmaller: false });
+  });
+
+  test.each(compileConstants.map(({ name, mayBeSmaller }, i) => [name, mayBeSmaller, i] as const))(
+    "%s",
+    (name, mayBeSmaller, i) => {
+      const value = state.compileConstants.values[i]!;
+      const larger = withConstant(i, 1);
+      expect(load(larger)).toBe(BAD_PARAMETER);
+      expect(checkState({ permanent: larger }).at(-1)?.text).toMatch(
+        new RegExp(`^${name} is ${value + 1} instead of (at most )?${value}$`),
+      );
+      if (value > 0) expect(load(withConstant(i, -1))).toBe(mayBeSmaller ? 0 : BAD_PARAMETER);
+    },
+  );
 });
 
 describe("states of newer versions", () => {

@@ -1,7 +1,6 @@
 // The groups of a TPM's data that libtpms keeps: PERSISTENT_DATA, ORDERLY_DATA, STATE_RESET, STATE_CLEAR.
 import {
   algorithm,
-  block,
   bool,
   byVersion,
   bytes16,
@@ -12,13 +11,13 @@ import {
   type Shape,
   secret16,
   since,
-  structure,
   u8,
   u16,
   u32,
   u64,
   type ValueOf,
 } from "./shape.ts";
+import { block, structure } from "./structure.ts";
 
 const ACTIVE_SESSIONS = 64;
 const NUM_STATIC_PCR = 16;

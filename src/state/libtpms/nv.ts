@@ -1,19 +1,12 @@
 // The non-volatile memory as libtpms writes it: INDEX_ORDERLY_RAM and USER_NVRAM.
-import { TPM_HT } from "./handle-types.ts";
 import { anyObject, type AnyObject } from "./object.ts";
-import {
-  fields,
-  part2,
-  type Reader,
-  secret16,
-  secret32,
-  structure,
-  u32,
-  u64,
-  type ValueOf,
-  type Writer,
-} from "./shape.ts";
+import type { Reader, Writer } from "./cursor.ts";
+import { fields, part2, secret16, secret32, u32, u64, type ValueOf } from "./shape.ts";
+import { structure } from "./structure.ts";
 import type { Secret } from "./secret.ts";
+
+/** The upper bytes of the handles of entries (Part 2, 7.2). */
+const TPM_HT = { NV_INDEX: 0x01, PERSISTENT: 0x81 } as const;
 
 /** Of an entry without its data: size, handle, attributes. */
 const RAM_ENTRY_HEADER = 12;

@@ -1,4 +1,5 @@
 // Objects as libtpms writes them: keys and data that are loaded or persistent, and sequences (ANY_OBJECT).
+import type { Reader, Writer } from "./cursor.ts";
 import {
   algorithm,
   bits,
@@ -6,22 +7,18 @@ import {
   fields,
   list,
   nothing,
-  optionalBlock,
   part2,
-  type Reader,
   type Shape,
-  type StructureHeader,
   secret16,
   secretBytes,
   since,
-  structure,
   u8,
   u16,
   u32,
   u64,
   type ValueOf,
-  type Writer,
 } from "./shape.ts";
+import { optionalBlock, type StructureHeader, structure } from "./structure.ts";
 import { Secret } from "./secret.ts";
 
 const OBJECT_ATTRIBUTES = [

@@ -2,7 +2,9 @@
 import { StateError } from "../store.ts";
 import { orderlyData, persistentData, stateClear, stateReset } from "./data.ts";
 import { indexOrderlyRam, userNvram } from "./nv.ts";
-import { fields, list, Reader, type Shape, structure, u32, type ValueOf, Writer } from "./shape.ts";
+import { Reader, Writer } from "./cursor.ts";
+import { fields, list, type Shape, u32, type ValueOf } from "./shape.ts";
+import { structure } from "./structure.ts";
 
 const MAGIC = 0xab364723;
 /** The first that begins with a profile; before it the profile is "null". */

@@ -5,31 +5,25 @@ import { hash } from "../../codec/crypto.ts";
 import { StateError } from "../store.ts";
 import { banks, orderlyData, stateClear, stateReset } from "./data.ts";
 import { anyObject } from "./object.ts";
+import { Reader, Writer } from "./cursor.ts";
 import {
   algorithm,
   bits,
-  block,
   bool,
   bytes16,
   fields,
   lengthThen,
   list,
   part2,
-  Reader,
-  readHeader,
   type Shape,
-  type StructureHeader,
   secret16,
-  skippedBlock,
-  structure,
   u8,
   u16,
   u32,
   u64,
   type ValueOf,
-  Writer,
-  writeHeader,
 } from "./shape.ts";
+import { block, readHeader, type StructureHeader, skippedBlock, structure, writeHeader } from "./structure.ts";
 
 const MAGIC = 0x45637889;
 const CLOCK_NONCE_SIZE = 4;
