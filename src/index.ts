@@ -16,7 +16,14 @@ export { openPassthrough, PassthroughBackend, type PassthroughOptions } from "./
 export type { EngineHost } from "./engine/engine.ts";
 export { createEngineBackend, type EngineBackendOptions } from "./engine/engine-backend.ts";
 export { loadEngineModule } from "./engine/module.ts";
+export { encryptedFormat, plainFormat } from "./state/container.ts";
 export { DirStore, type DirStoreOptions } from "./state/dir-store.ts";
+export { AesCbcKey } from "./state/encryption/aes-cbc.ts";
+export { commandProvider } from "./state/encryption/command-provider.ts";
+export { fileProvider, type KeyProvider, passphraseProvider } from "./state/encryption/key-provider.ts";
+export { keyFromPassphrase } from "./state/encryption/passphrase.ts";
+export { type SealedFormat, sealedFormat } from "./state/encryption/sealed-format.ts";
+export type { StateFormat } from "./state/format.ts";
 export type { DeviceFile } from "./platform/device-file.ts";
 export { LinearStore, type LinearStoreOptions } from "./state/linear-store.ts";
 export { MemoryStore } from "./state/memory-store.ts";
