@@ -7,10 +7,12 @@ import { connectEmulator, type EmulatorBackend } from "../../src/backend/emulato
 import { checkState } from "../../src/cli/state-check.ts";
 import { TpmClient } from "../../src/codec/client.ts";
 import { DirStore } from "../../src/state/dir-store.ts";
-import { decodePermanent } from "../../src/state/libtpms/permanent.ts";
+import { decodePermanent, encodePermanent } from "../../src/state/libtpms/permanent.ts";
 import { launchEmulator, temporaryFolder, wtpmCommand } from "../support/emulator.ts";
+import { EngineTpm } from "../support/engine-tpm.ts";
 import { run as runProgram, type Program, start, until } from "../support/process.ts";
 import { RawClient } from "../support/server-fakes.ts";
+import { storeIn } from "../support/state-command.ts";
 import { answersOf, fillTpm, primariesOf, usePrivateParts, writeOrderly } from "../support/state-filled.ts";
 
 type Kind = "wtpm" | "swtpm";
@@ -171,4 +173,26 @@ test.each([
   for (const [type, file] of Object.entries(files)) await ioctl(third.control, "--load", type, file);
   await ioctl(third.control, "-i");
   expect(await use(third, look)).toEqual(seen);
+});
+
+test("a state that needs a newer reader is refused with swtpm's code, and a sentence", async () => {
+  const state = path.join(dir, "state");
+  const filled = new EngineTpm({ profile: '{"Name":"default-v1"}' });
+  filled.shutdown("CLEAR");
+  // Debian's libtpms knows no profiles, and so no version 4; this program knows no version 5.
+  const known = filled.save().permanent;
+  const newer = encodePermanent({ ...decodePermanent(known), version: 5, minVersion: 5 });
+  for (const [kind, permanent] of [
+    ["swtpm", known],
+    ["wtpm", newer],
+  ] as const) {
+    storeIn(state, { permanent });
+    const { program, backend } = await open(kind, state);
+    // PTM_INIT gives TPM_RC_FAILURE.
+    await expect(backend.powerOn()).rejects.toMatchObject({ tpmCode: 0x101 });
+    await backend.close();
+    await program.kill();
+    if (kind === "wtpm")
+      expect((await program.exited).stderr).toMatch(/needs a reader of version 5 of libtpms' format/);
+  }
 });

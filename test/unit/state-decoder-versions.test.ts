@@ -6,6 +6,7 @@ import { engineModule } from "../../src/engine/module.ts";
 import { stateErrorText } from "../../src/engine/state-error.ts";
 import { compileConstants } from "../../src/state/libtpms/constants.ts";
 import { decodePermanent, encodePermanent, type PermanentState } from "../../src/state/libtpms/permanent.ts";
+import { Secret } from "../../src/state/libtpms/secret.ts";
 import { decodeVolatile, encodeVolatile } from "../../src/state/libtpms/volatile.ts";
 import { StateError } from "../../src/state/store.ts";
 import { EngineTpm, type SavedState, TestHost } from "../support/engine-tpm.ts";
@@ -206,7 +207,9 @@ describe("states of newer versions", () => {
     const structures = structuresOf(decoded).filter((path) => hasOpenExtension(path, decoded));
     expect(structures.length).toBeGreaterThan(20);
     for (const path of structures) {
-      const newer = encode(changed(decoded, path, (node) => ({ ...node, unknown: Uint8Array.of(1, 2, 3) })));
+      const newer = encode(
+        changed(decoded, path, (node) => ({ ...node, unknown: new Secret(Uint8Array.of(1, 2, 3)) })),
+      );
       expect(newer.length).toBe(encode(decoded).length + 3);
       expect(rcOf(part, newer), path.join(".")).toBe(0);
     }

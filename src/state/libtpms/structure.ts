@@ -2,6 +2,7 @@
 // fields, and from version 2 on an extension: a block that holds what later versions added. A block is a BOOL, a UINT16 with its length, and
 // its content.
 import type { Reader, Writer } from "./cursor.ts";
+import { Secret } from "./secret.ts";
 import { type FieldsOf, fields, type Shape, type Shapes } from "./shape.ts";
 
 function readBlockHeader(reader: Reader): { present: boolean; length: number } {
@@ -81,8 +82,8 @@ export type StructureValue<S, A extends readonly Shapes[]> = StructureHeader &
   Intersection<AdditionsOf<A[number]>> &
   UnknownRest;
 interface UnknownRest {
-  /** What a later version put into the extension. */
-  unknown?: Uint8Array;
+  /** What a later version put into the extension; it may be a secret. */
+  unknown?: Secret;
 }
 
 export function readHeader(
@@ -120,7 +121,7 @@ export function structure<S, const A extends readonly Shapes[] = readonly []>(
     if (!present) reader.damaged("a block that is not there has content");
     return reader.within(length, () => {
       const known = levels[level];
-      if (!known) return { unknown: reader.take(length) };
+      if (!known) return { unknown: new Secret(reader.take(length)) };
       const value = known.shape.read(reader);
       const isLast = closed && level === levels.length - 1;
       return { ...value, ...(isLast || reader.offset === reader.end ? {} : readExtension(reader, level + 1)) };
@@ -130,7 +131,7 @@ export function structure<S, const A extends readonly Shapes[] = readonly []>(
     writeBlock(writer, () => {
       const known = levels[level];
       if (!known) {
-        if (value.unknown instanceof Uint8Array) writer.put(value.unknown);
+        if (value.unknown instanceof Secret) writer.put(value.unknown.reveal());
       } else if (known.names.every((name) => value[name] !== undefined)) {
         known.shape.write(writer, value);
         if (!(closed && level === levels.length - 1)) writeExtension(writer, level + 1, value);
