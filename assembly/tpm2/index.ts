@@ -169,6 +169,9 @@ export function hash_end(): void {
 export function established(): u32 {
   return g.tpmEstablished ? 1 : 0;
 }
+export function set_established(): void {
+  g.tpmEstablished = true;
+}
 export function reset_established(): void {
   g.tpmEstablished = false;
 }

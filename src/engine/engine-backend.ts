@@ -31,6 +31,8 @@ const FAILURE_RESPONSE = Uint8Array.of(0x80, 0x01, 0, 0, 0, 10, 0, 0, 1, 1);
 const TPM_RC_FAILURE = 0x101;
 /** libtpms' result for a profile that it does not take. */
 const TPM_FAIL = 9;
+/** libtpms' result for a savestate of a TPM 2.0. */
+const BAD_TYPE = 0x34;
 const EMPTY = new Uint8Array(0);
 
 /** An engine that keeps its state in `options.store`. It is stopped until `powerOn`. */
@@ -50,6 +52,8 @@ class EngineBackend implements Backend {
   #bufferSize = 0;
   /** The TPM of these options started once: their profile is either in its state or does not matter. */
   #started = false;
+  /** TPM_ESTABLISHED when the TPM was stopped. It outlasts a power cycle; a volatile state brings its own. */
+  #established = false;
   /** Blobs set while stopped, stored by the first power-on that succeeds with them. */
   #staged: Partial<Record<StateBlobType, Uint8Array>> = {};
 
@@ -68,6 +72,7 @@ class EngineBackend implements Backend {
   }
 
   powerOff(): void {
+    this.#established = this.#engine?.established ?? this.#established;
     this.#engine?.wipe();
     this.#engine = undefined;
     this.#busy = undefined;
@@ -124,13 +129,13 @@ class EngineBackend implements Backend {
     return engine.bufferSize(this.#engine ? 0 : this.#bufferSize);
   }
 
-  getState(type: StateBlobType): Uint8Array {
+  getState(type: StateBlobType): Awaitable<Uint8Array> {
     const engine = this.#running();
     switch (type) {
       case "permanent":
         return engine.savePermanent();
       case "volatile":
-        return engine.saveVolatile();
+        return this.#takeVolatile(engine);
       case "savestate":
         return EMPTY;
     }
@@ -138,8 +143,10 @@ class EngineBackend implements Backend {
 
   setState(type: StateBlobType, blob: Uint8Array): void {
     if (this.#engine) throw new BackendError("state", "state is set only while the TPM is stopped");
-    if (type === "savestate" && blob.length > 0) throw new BackendError("bad-state", "a TPM 2.0 has no savestate");
-    this.#staged[type] = blob.slice();
+    const staged = { ...this.#staged, [type]: blob.slice() };
+    this.#staged = {};
+    if (blob.length > 0) this.#check(type, blob, { ...this.#keeper.blobs, ...staged }.permanent);
+    this.#staged = staged;
   }
 
   storeVolatile(): Awaitable<void> {
@@ -183,6 +190,13 @@ class EngineBackend implements Backend {
     );
   }
 
+  /** The volatile state now. An older one that was stored must not come back at the next start: it goes, as swtpm's does. */
+  #takeVolatile(engine: Engine): Awaitable<Uint8Array> {
+    const blob = engine.saveVolatile();
+    if (!this.#keeper.locked || !this.#keeper.blobs.volatile) return blob;
+    return this.#stored(() => chain(this.#keeper.save({ volatile: undefined }), () => blob));
+  }
+
   /**
    * Learns what the store holds, now that nobody else can write. A TPM that runs on while another process had the lock is the one
    * that counts (the target of a migration took the state and failed): what it has is stored over what was written meanwhile.
@@ -200,33 +214,55 @@ class EngineBackend implements Backend {
     });
   }
 
-  #start(options: StartupOptions): Awaitable<void> {
+  /** A new TPM, with the profile of the options. */
+  #made(): Engine {
     const engine = new Engine(this.#module(), this.#options.host ?? systemHost);
-    if (this.#bufferSize !== 0) engine.bufferSize(this.#bufferSize);
+    const rc = engine.manufacture(this.#options.profile);
+    if (rc === 0) return engine;
+    throw new BackendError("tpm", `the profile is not one this TPM can be made with (0x${rc.toString(16)})`, {
+      tpmCode: TPM_FAIL,
+    });
+  }
+
+  /** @throws BackendError "bad-state" with the engine's code. */
+  #loaded(permanent: Uint8Array): Engine {
+    const engine = new Engine(this.#module(), this.#options.host ?? systemHost);
+    const rc = engine.loadPermanent(permanent);
+    if (rc === 0) return engine;
+    throw new BackendError("bad-state", this.#stateError("permanent", rc, permanent), { tpmCode: rc });
+  }
+
+  /** A TPM that goes on with its volatile state, if there is one. @throws BackendError "bad-state" with the engine's code. */
+  #powered(engine: Engine, volatile: Uint8Array | undefined): Engine {
+    engine.init();
+    if (this.#established) engine.setEstablished();
+    if (!volatile?.length) return engine;
+    const rc = engine.loadVolatile(volatile);
+    if (rc !== 0) throw new BackendError("bad-state", this.#stateError("volatile", rc, volatile), { tpmCode: rc });
+    return engine;
+  }
+
+  /** @throws BackendError "bad-state" when the blob, with the others there are, is not one that a TPM can start with. */
+  #check(type: StateBlobType, blob: Uint8Array, permanent: Uint8Array | undefined): void {
+    if (type === "savestate") throw new BackendError("bad-state", "a TPM 2.0 has no savestate", { tpmCode: BAD_TYPE });
+    if (type === "permanent") this.#loaded(blob).wipe();
+    else if (permanent?.length) this.#powered(this.#loaded(permanent), blob).wipe();
+    else throw new BackendError("bad-state", "a volatile state is of no use without a permanent one");
+  }
+
+  #start(options: StartupOptions): Awaitable<void> {
     const staged = this.#staged;
     const { permanent, volatile } = { ...this.#keeper.blobs, ...staged };
     const made = !permanent?.length;
-    const rc = made ? engine.manufacture(this.#options.profile) : engine.loadPermanent(permanent);
-    if (rc !== 0) {
-      throw made
-        ? new BackendError("tpm", `the profile is not one this TPM can be made with (0x${rc.toString(16)})`, {
-            tpmCode: TPM_FAIL,
-          })
-        : new BackendError("bad-state", this.#stateError("permanent", rc, permanent), { tpmCode: TPM_RC_FAILURE });
-    }
-    if (!made && this.#options.profile && this.#options.profileMustApply && !this.#started)
+    if (!made && this.#options.profile && this.#options.profileMustApply && !this.#started) {
       throw new BackendError("tpm", "the profile cannot be applied to a TPM that exists already", {
         tpmCode: TPM_FAIL,
       });
-    engine.init();
-    if (volatile?.length) {
-      const result = engine.loadVolatile(volatile);
-      if (result !== 0) {
-        throw new BackendError("bad-state", this.#stateError("volatile", result, volatile), {
-          tpmCode: TPM_RC_FAILURE,
-        });
-      }
     }
+    const engine = refusedAs(TPM_RC_FAILURE, () =>
+      this.#powered(made ? this.#made() : this.#loaded(permanent), volatile),
+    );
+    if (this.#bufferSize !== 0) engine.bufferSize(this.#bufferSize);
     const change: { -readonly [type in StateBlobType]?: Uint8Array | undefined } = { ...staged };
     if (made || engine.changes & CHANGED_PERMANENT) change.permanent = engine.savePermanent();
     if (volatile?.length && options.deleteVolatile) change.volatile = undefined;
@@ -297,5 +333,15 @@ class EngineBackend implements Backend {
         error.kind === "damaged" || error.kind === "too-new" || error.kind === "encrypted" ? "bad-state" : "storage";
       throw new BackendError(kind, error.message, { cause: error });
     });
+  }
+}
+
+/** What the work gives; a state that it refuses is answered with the code. */
+function refusedAs<T>(tpmCode: number, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof BackendError) || error.kind !== "bad-state") throw error;
+    throw new BackendError(error.kind, error.message, { cause: error, tpmCode });
   }
 }

@@ -36,6 +36,7 @@ interface EngineExports {
   hash_data(size: number): void;
   hash_end(): void;
   established(): number;
+  set_established(): void;
   reset_established(): void;
   physical_presence(asserted: number): void;
   in_failure_mode(): number;
@@ -204,6 +205,10 @@ export class Engine {
 
   get established(): boolean {
     return this.#exports.established() !== 0;
+  }
+
+  setEstablished(): void {
+    this.#exports.set_established();
   }
 
   resetEstablished(): void {

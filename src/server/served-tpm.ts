@@ -47,6 +47,8 @@ export class ServedTpm {
   #incoming: boolean;
   #storageLocked = false;
   #lockRetries = 0;
+  /** CMD_SET_STATEBLOB gave a volatile state, for one start. */
+  #volatileSet = false;
   /** Settles when what runs now is done; undefined when nothing runs. */
   #busy: Promise<void> | undefined;
 
@@ -91,11 +93,26 @@ export class ServedTpm {
   /** CMD_INIT: stops the TPM if it runs, and starts it from its stored state. Rejects with the backend's error. */
   powerOn(deleteVolatile: boolean): Awaitable<void> {
     return chain(this.powerOff(), () =>
-      chain(deleteVolatile || (this.#options.volatileOnce?.() ?? false), (once) =>
+      chain(deleteVolatile || this.#volatileSet || (this.#options.volatileOnce?.() ?? false), (once) =>
         chain(this.backend.powerOn({ deleteVolatile: once, deferLock: this.#incoming }), () => {
+          this.#volatileSet = false;
           this.#setOwned(!this.#incoming);
         }),
       ),
+    );
+  }
+
+  /** CMD_SET_STATEBLOB: for the next CMD_INIT. Call it exclusively. Rejects with the backend's error, and nothing is set then. */
+  setState(type: StateBlobType, blob: Uint8Array): Awaitable<void> {
+    return attempt<void>(
+      () =>
+        chain(this.backend.setState(type, blob), () => {
+          if (type === "volatile") this.#volatileSet = blob.length > 0;
+        }),
+      (error) => {
+        this.#volatileSet = false;
+        throw error;
+      },
     );
   }
 

@@ -78,7 +78,7 @@ export function setStateBlob(tpm: ServedTpm, body: Uint8Array, length: number): 
         if (!type) return P.words(RESULT.BAD_PARAMETER);
         const state = length === 0 ? container : decodeMigrationBlob(container, encrypted, keysOf(tpm.keys, type));
         return chain(
-          tpm.exclusively(() => tpm.backend.setState(type, state)),
+          tpm.exclusively(() => tpm.setState(type, state)),
           () => P.words(RESULT.SUCCESS),
         );
       },

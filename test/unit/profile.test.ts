@@ -189,9 +189,8 @@ describe("a TPM with a store", () => {
     const at = new TextDecoder("latin1").decode(permanent).indexOf('"StateFormatLevel":8') + 19;
     permanent[at] = "9".charCodeAt(0);
     const backend = createEngineBackend({ store: new MemoryStore() });
-    await backend.setState("permanent", permanent);
     const failure = await Promise.resolve()
-      .then(() => backend.powerOn())
+      .then(() => backend.setState("permanent", permanent))
       .catch((error: unknown) => error);
     expect(failure).toMatchObject({ kind: "bad-state", message: expect.stringMatching(/StateFormatLevel 9.*up to 8/) });
     await backend.close();
