@@ -30,6 +30,8 @@ export class Disk {
   readonly #open = new Map<number, File | Folder>();
   #nextFd = 3;
   calls = 0;
+  /** Called before every call; what it throws is the call's error. */
+  onCall: () => void = () => {};
   /** The call, counted from 1, from which on all fail: the process is dead. */
   dead = Number.POSITIVE_INFINITY;
   /** The one call that fails: EIO. */
@@ -141,11 +143,13 @@ export class Disk {
   #restart(): void {
     this.#open.clear();
     this.dead = this.failing = Number.POSITIVE_INFINITY;
+    this.onCall = () => {};
     this.calls = 0;
   }
 
   #count(call: string): void {
     this.calls++;
+    this.onCall();
     if (this.calls >= this.dead || this.calls === this.failing) throw new DiskError("EIO", call);
   }
 
