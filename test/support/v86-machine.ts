@@ -11,6 +11,9 @@ export const BOOT_LIMIT_MS = 900_000;
 const STEP_LIMIT_MS = 180_000;
 
 const DONE = "guest done";
+const EXTENDS = [/* TPM_ORD_Extend */ 0x14, /* TPM_CC_PCR_Extend */ 0x182];
+/** SeaBIOS closes this PCR last. */
+const LAST_PCR = 7;
 const WASM = path.join(path.dirname(createRequire(import.meta.url).resolve("v86")), "v86.wasm");
 
 export interface SeenCommand {
@@ -66,6 +69,20 @@ export class V86Machine {
       onError: (error) => errors.push(error),
     });
     return new V86Machine(emulator, tpm, commands, errors);
+  }
+
+  /** Waits until the firmware has measured for the `times`th time: extended its last PCR, and logged that. */
+  async measured(times: number): Promise<void> {
+    const closing = () =>
+      this.commands.filter(({ command }) => {
+        const bytes = Buffer.from(command);
+        return EXTENDS.includes(bytes.readUInt32BE(6)) && bytes.readUInt32BE(10) === LAST_PCR;
+      }).length;
+    await until(
+      "SeaBIOS to close its measurements",
+      () => closing() === times && this.tpm.eventLog().events.at(-1)?.pcr === LAST_PCR,
+      BOOT_LIMIT_MS,
+    );
   }
 
   /** Runs it until the guest's shell is there, which then prints nothing but answers. */

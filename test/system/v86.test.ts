@@ -2,9 +2,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { V86Tpm } from "../../bindings/v86/index.ts";
 import { TpmClient } from "../../src/codec/client.ts";
-import { decodeCommand, describeCommand } from "../../src/codec/index.ts";
+import { describeCommand } from "../../src/codec/index.ts";
 import { parseEventLog, replay } from "../support/eventlog.ts";
-import { until } from "../support/process.ts";
 import { BOOT_LIMIT_MS, V86Machine } from "../support/v86-machine.ts";
 
 const FIRMWARE_PCRS = [0, 1, 2, 3, 4, 5, 6, 7];
@@ -35,17 +34,6 @@ describe.each(["tis", "crb"] as const)("SeaBIOS and a %s", (device) => {
     await Promise.all(machines.splice(0).map((machine) => machine.dispose()));
   });
 
-  /** Waits until the firmware has measured for the `times`th time: it closes PCR 7 last. */
-  const measured = (machine: V86Machine, times: number) =>
-    until(
-      "SeaBIOS to close its measurements",
-      () => {
-        const closing = machine.commands.filter(({ command }) => decodeCommand(command).handles.pcrHandle === 7);
-        return closing.length === times;
-      },
-      BOOT_LIMIT_MS,
-    );
-
   async function checkLog({ tpm }: V86Machine): Promise<void> {
     const { size, events } = tpm.eventLog();
     const log = parseEventLog(tpm.log.subarray(0, size));
@@ -60,14 +48,14 @@ describe.each(["tis", "crb"] as const)("SeaBIOS and a %s", (device) => {
     async () => {
       const machine = await make();
       await machine.emulator.run();
-      await measured(machine, 1);
+      await machine.measured(1);
       const names = machine.commands.map(({ command }) => describeCommand(command).split(" ")[0]);
       expect(names.slice(0, 2)).toEqual(["TPM2_Startup", "TPM2_SelfTest"]);
       await checkLog(machine);
       const before = await readPcrs(machine.tpm, "sha256");
 
       machine.emulator.restart();
-      await measured(machine, 2);
+      await machine.measured(2);
       await checkLog(machine);
       expect(await readPcrs(machine.tpm, "sha256")).toEqual(before);
 
@@ -77,7 +65,7 @@ describe.each(["tis", "crb"] as const)("SeaBIOS and a %s", (device) => {
       await checkLog(other);
       await other.emulator.run();
       other.emulator.restart();
-      await measured(other, 1);
+      await other.measured(1);
       await checkLog(other);
       expect([...machine.errors, ...other.errors]).toEqual([]);
     },
@@ -100,11 +88,14 @@ describe.each(["tis", "crb"] as const)("SeaBIOS and a %s", (device) => {
   });
 });
 
-describe("Linux", () => {
+describe.each([
+  { device: "tis", driver: "tpm_tis" },
+  { device: "crb", driver: "tpm_crb" },
+] as const)("Linux and a $device", ({ device, driver }) => {
   let machine: V86Machine;
 
   beforeAll(async () => {
-    machine = await V86Machine.make({ linux: true });
+    machine = await V86Machine.make({ linux: true, device });
     await machine.boot();
   }, BOOT_LIMIT_MS);
 
@@ -112,7 +103,8 @@ describe("Linux", () => {
 
   test("finds the TPM through the ACPI tables", async () => {
     expect(await machine.shell("ls /sys/firmware/acpi/tables")).toContain("TPM2");
-    expect(await machine.shell("readlink /sys/bus/platform/devices/MSFT0101:00/driver")).toContain("tpm_tis");
+    expect(await machine.shell("readlink -f /sys/class/tpm/tpm0/device")).toContain("MSFT0101:00");
+    expect(await machine.shell("readlink /sys/class/tpm/tpm0/device/driver")).toContain(`/${driver}\n`);
     expect((await machine.shell("cat /sys/class/tpm/tpm0/tpm_version_major")).trim()).toBe("2");
     expect((await machine.shell("cat /sys/class/tpm/tpm0/ppi/version")).trim()).toBe("1.3");
   });
@@ -143,7 +135,7 @@ describe("Linux", () => {
       const pcr10 = "cat /sys/class/tpm/tpm0/pcr-sha256/10";
       await machine.shell("echo here >/tmp/kept");
       const before = await machine.shell(pcr10);
-      const other = await V86Machine.make({ linux: true });
+      const other = await V86Machine.make({ linux: true, device });
       try {
         await other.tpm.restoreState(await machine.tpm.saveState());
         await other.emulator.run();
