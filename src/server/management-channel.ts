@@ -82,7 +82,7 @@ export class ManagementChannel implements ConnectionHandler {
     this.#watch();
     if (this.#busy) return;
     const end = this.#received.indexOf(LINE_END);
-    if (end > MAX_REQUEST || (end < 0 && this.#received.length > MAX_REQUEST)) {
+    if (end >= MAX_REQUEST || (end < 0 && this.#received.length >= MAX_REQUEST)) {
       this.#reply({ ok: false, kind: "request", message: `a request has at most ${MAX_REQUEST} bytes` });
       this.#connection.close();
       return;

@@ -1,0 +1,155 @@
+// The management channel alone: whatever bytes come in whatever pieces, every line gets one reply, and nothing is kept beyond its limits.
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { ManagementChannel, type ManagementCommand, MAX_REQUEST } from "../../src/server/management-channel.ts";
+import type { Connection, ConnectionHandler } from "../../src/server/transport.ts";
+
+/** A connection whose other side is the test. */
+class FakeConnection implements Connection {
+  handler: ConnectionHandler | undefined;
+  written = "";
+  closed = false;
+  paused = false;
+  #waiting: Uint8Array[] = [];
+
+  open(handler: ConnectionHandler): void {
+    this.handler = handler;
+  }
+  write(bytes: Uint8Array): void {
+    expect(this.closed).toBe(false);
+    this.written += new TextDecoder().decode(bytes);
+  }
+  pause(): void {
+    this.paused = true;
+  }
+  resume(): void {
+    this.paused = false;
+    while (!this.paused && !this.closed && this.#waiting.length > 0) this.handler!.data(this.#waiting.shift()!);
+  }
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.handler!.close();
+  }
+  takeDescriptor(): undefined {}
+
+  /** As a socket does: nothing is delivered while it is paused. */
+  send(bytes: Uint8Array): void {
+    if (this.closed) return;
+    if (this.paused) this.#waiting.push(bytes);
+    else this.handler!.data(bytes);
+  }
+
+  async replies(count: number): Promise<Record<string, unknown>[]> {
+    for (let turn = 0; turn < 10_000 && !this.closed && this.#lines().length < count; turn++) await Promise.resolve();
+    return this.#lines().map((line) => JSON.parse(line) as Record<string, unknown>);
+  }
+  #lines(): string[] {
+    return this.written.split("\n").slice(0, -1);
+  }
+}
+
+const ran: unknown[] = [];
+const commands = new Map<string, ManagementCommand>([
+  [
+    "echo",
+    {
+      members: { text: "string", flag: "boolean" },
+      run: async (values) => {
+        ran.push(values);
+        return { values };
+      },
+    },
+  ],
+  [
+    "fail",
+    {
+      members: {},
+      run: () => {
+        throw new Error("a fault");
+      },
+    },
+  ],
+]);
+
+function connected(): FakeConnection {
+  const connection = new FakeConnection();
+  new ManagementChannel(connection, commands, () => {});
+  return connection;
+}
+
+/** Pieces of the bytes, cut where the numbers say. */
+function pieces(bytes: Uint8Array, cuts: readonly number[]): Uint8Array[] {
+  const at = [...new Set(cuts.map((cut) => cut % (bytes.length + 1)))].sort((a, b) => a - b);
+  return [0, ...at].map((start, i) => bytes.slice(start, at[i] ?? bytes.length)).filter(({ length }) => length > 0);
+}
+
+const value = fc.oneof(fc.string(), fc.boolean(), fc.integer(), fc.constant(null), fc.array(fc.string()));
+const request = fc.oneof(
+  fc.record({ command: fc.constant("echo"), text: fc.string(), flag: fc.boolean() }, { requiredKeys: ["command"] }),
+  fc.record({ command: fc.constantFrom("echo", "fail", "none"), text: value, flag: value }, { requiredKeys: [] }),
+  fc.dictionary(fc.string(), value),
+);
+const line = fc.oneof(
+  request.map((object) => new TextEncoder().encode(JSON.stringify(object))),
+  fc.json().map((text) => new TextEncoder().encode(text)),
+  fc.uint8Array({ maxLength: 200 }).map((bytes) => bytes.filter((byte) => byte !== 0x0a)),
+);
+
+test("every line gets one reply, in order, whatever it is and however it is cut", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(line, { maxLength: 8 }), fc.array(fc.nat(), { maxLength: 12 }), async (lines, cuts) => {
+      const connection = connected();
+      ran.length = 0;
+      const bytes = Uint8Array.from(lines.flatMap((line) => [...line, 0x0a]));
+      for (const piece of pieces(bytes, cuts)) connection.send(piece);
+      const replies = await connection.replies(lines.length);
+      expect(replies).toHaveLength(lines.length);
+      for (const reply of replies) {
+        if (reply.ok) expect(Object.keys(reply)).toEqual(["ok", "values"]);
+        else expect(["request", "internal"]).toContain(reply.kind);
+      }
+      // What was run is what was said, and nothing but that.
+      expect(ran).toEqual(replies.filter(({ ok }) => ok).map(({ values }) => values));
+      for (const values of ran as Record<string, unknown>[])
+        for (const [name, member] of Object.entries(values))
+          expect(typeof member).toBe({ text: "string", flag: "boolean" }[name]);
+      expect(connection.closed).toBe(false);
+      connection.close();
+    }),
+    { numRuns: 1000 },
+  );
+});
+
+test.each([MAX_REQUEST - 1, MAX_REQUEST, MAX_REQUEST + 1])("a line of %i bytes", async (size) => {
+  for (const piece of [size + 1, 1000, 4096]) {
+    const connection = connected();
+    const head = '{"command":"echo","text":"';
+    const bytes = new TextEncoder().encode(`${head}${"x".repeat(size - head.length - 2)}"}\n`);
+    expect(bytes.length).toBe(size + 1);
+    for (let at = 0; at < bytes.length; at += piece) connection.send(bytes.subarray(at, at + piece));
+    const [reply] = await connection.replies(1);
+    expect(reply!.ok).toBe(size < MAX_REQUEST);
+    expect(connection.closed).toBe(size >= MAX_REQUEST);
+    connection.close();
+  }
+});
+
+test("what fails is said to have failed, and the next request is served", async () => {
+  const connection = connected();
+  connection.send(new TextEncoder().encode('{"command":"fail"}\n{"command":"echo"}\n'));
+  expect(await connection.replies(2)).toEqual([
+    { ok: false, kind: "internal", message: "a fault" },
+    { ok: true, values: {} },
+  ]);
+  connection.close();
+});
+
+test("a client that has ended gets the reply to what it asked, and then the end", async () => {
+  const connection = connected();
+  connection.send(new TextEncoder().encode('{"command":"echo"}\n'));
+  connection.handler!.end();
+  expect(await connection.replies(1)).toHaveLength(1);
+  await Promise.resolve();
+  expect(connection.closed).toBe(true);
+});
