@@ -43,6 +43,10 @@ async function runningThings({ client }: EngineTpm): Promise<void> {
   await load(client, storage, await create(client, storage, rsa({ attributes: { sign: true } })));
   await client.command("HashSequenceStart", { parameters: { auth: "aa", hashAlg: "SHA256" } });
   await client.startAuthSession({ sessionType: "POLICY" });
+  await client.command("PCR_Extend", {
+    handles: { pcrHandle: 9 },
+    parameters: { digests: [{ hashAlg: "SHA256", digest: "11".repeat(32) }] },
+  });
 }
 
 describe("a state that libtpms wrote", () => {
@@ -174,9 +178,9 @@ describe("secrets", () => {
       /0x81800001 +NIST_P256 storage key, platform hierarchy, primary/,
     ])
       expect(text).toMatch(line);
-    expect(volatileText(decodeVolatile(saved.volatile))).toMatch(
-      /0x8000000\d +hash sequence(?:.|\n)*slot \d +policy session with SHA256/,
-    );
+    const running = volatileText(decodeVolatile(saved.volatile));
+    expect(running).toMatch(/PCRs that were extended\n {2}9 SHA256 +[0-9a-f]{64}\n\n/);
+    expect(running).toMatch(/0x8000000\d +hash sequence(?:.|\n)*slot \d +policy session with SHA256/);
   });
 });
 

@@ -104,10 +104,8 @@ export function volatileText(state: VolatileState, options: ViewOptions = {}): s
     ),
     line("audit digest", bytesText(state.stateReset.commandAuditDigest)),
     "",
-    "PCRs",
-    ...state.pcrs.flatMap(({ banks }, pcr) =>
-      banks.map(({ hashAlg, digests }) => line(`${pcr} ${plain(hashAlg)}`, toHex(digests))),
-    ),
+    "PCRs that were extended",
+    ...extendedPcrs(state),
     "",
     `Orderly NV indices: ${orderly.length || "none"}`,
     ...orderly.map(({ handle, data }) => line(hex8(handle), show(new Secret(data)))),
@@ -119,6 +117,17 @@ export function volatileText(state: VolatileState, options: ViewOptions = {}): s
     ...sessions.map(({ session, slot }) => line(`slot ${slot}`, sessionText(session))),
     line("saved contexts", String(state.stateReset.contextArray.filter((entry) => entry > 3).length)),
   ].join("\n");
+}
+
+function extendedPcrs({ pcrs }: VolatileState): string[] {
+  const isInitial = (digest: Uint8Array) =>
+    digest.every((byte) => byte === digest[0]) && [0, 0xff].includes(digest[0] ?? 0);
+  const lines = pcrs.flatMap(({ banks }, pcr) =>
+    banks
+      .filter(({ digests }) => !isInitial(digests))
+      .map(({ hashAlg, digests }) => line(`${pcr} ${plain(hashAlg)}`, toHex(digests))),
+  );
+  return lines.length > 0 ? lines : ["  none"];
 }
 
 type Show = (secret: Secret) => string;
