@@ -18,6 +18,7 @@ import { manufacture as manufactureTpm, tpmInit } from "./manufacture";
 import { pcrResumeAllocation } from "./pcr";
 import { printRuntime } from "./profile-print";
 import { activeProfile, printBuiltIn, setNullProfile, setProfile } from "./profile-text";
+import { cryptRandomStir } from "./random";
 import { hashData, hashEnd, hashStart } from "./sequence";
 import { loadPermanent, savePermanent } from "./state/permanent";
 import { loadVolatile, saveVolatile } from "./state/volatile";
@@ -174,6 +175,11 @@ export function set_established(): void {
 }
 export function reset_established(): void {
   g.tpmEstablished = false;
+}
+
+/** Entropy for the random bit generator: two TPMs that go on from one volatile state must not give the same keys and nonces. */
+export function stir_random(): void {
+  cryptRandomStir(0, 0);
 }
 
 export function physical_presence(asserted: u32): void {

@@ -239,6 +239,8 @@ class EngineBackend implements Backend {
     if (!volatile?.length) return engine;
     const rc = engine.loadVolatile(volatile);
     if (rc !== 0) throw new BackendError("bad-state", this.#stateError("volatile", rc, volatile), { tpmCode: rc });
+    // The same state may be loaded again: the nonces of two signatures must differ, or they give the key away.
+    engine.stirRandom();
     return engine;
   }
 

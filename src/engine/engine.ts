@@ -38,6 +38,7 @@ interface EngineExports {
   established(): number;
   set_established(): void;
   reset_established(): void;
+  stir_random(): void;
   physical_presence(asserted: number): void;
   in_failure_mode(): number;
   enter_failure_mode(): void;
@@ -213,6 +214,11 @@ export class Engine {
 
   resetEstablished(): void {
     this.#exports.reset_established();
+  }
+
+  /** Entropy for the random bit generator, whose state is part of the volatile state. */
+  stirRandom(): void {
+    this.#call(() => this.#exports.stir_random());
   }
 
   set physicalPresence(asserted: boolean) {

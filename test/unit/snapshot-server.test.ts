@@ -136,6 +136,31 @@ describe("a running TPM", () => {
     await contents.check();
   });
 
+  test("does not repeat its random numbers: signatures of two branches would give the key away", async () => {
+    const tpm = await start();
+    const client = await tpm.client();
+    await tpm.ask("snapshot-create", { name: "a" });
+    const seen = new Set<string>();
+    for (let branch = 0; branch < 3; branch++) {
+      const { randomBytes } = await client.command("GetRandom", { parameters: { bytesRequested: 16 } });
+      seen.add(Buffer.from(randomBytes).toString("hex"));
+      await restore(tpm, "a", { undo: false });
+    }
+    expect(seen.size).toBe(3);
+  });
+
+  test("that was not started yet is not started either when it is restored", async () => {
+    const tpm = await start({ serve: { powerOn: true } });
+    const client = await tpm.client();
+    await tpm.ask("snapshot-create", { name: "a" });
+    for (let branch = 0; branch < 2; branch++) {
+      await client.command("Startup", { parameters: { startupType: "CLEAR" } });
+      await client.command("SelfTest", { parameters: { fullTest: true } });
+      await client.command("GetRandom", { parameters: { bytesRequested: 16 } });
+      await restore(tpm, "a");
+    }
+  });
+
   test("finishes the command it is at first, and lets the next ones wait", async () => {
     const tpm = await start();
     const client = await tpm.client();
