@@ -118,8 +118,7 @@ function versioned(name, options) {
 }
 
 /** An index of its own for the packages of another architecture; the system need not know of that one. */
-function foreignIndex(architecture, work) {
-  const folder = path.join(work, "apt");
+function foreignIndex(architecture, folder) {
   mkdirSync(path.join(folder, "lists/partial"), { recursive: true });
   mkdirSync(path.join(folder, "cache/archives/partial"), { recursive: true });
   const options = [
@@ -133,28 +132,34 @@ function foreignIndex(architecture, work) {
   return options;
 }
 
-function fetchFile({ to, from, file, architecture }) {
-  mkdirSync(guestFolder, { recursive: true });
-  const work = mkdtempSync(path.join(guestFolder, "fetch-"));
-  try {
-    const options = architecture ? foreignIndex(architecture, work) : [];
-    const name = versioned(from, options);
-    console.log(`fetching ${name}`);
-    run("apt-get", [...APT, ...options, "-qq", "download", name], { cwd: work });
-    const archive = readdirSync(work).find((entry) => entry.endsWith(".deb"));
-    if (!archive) throw new Error(`apt-get downloaded no archive of ${name}`);
-    run("dpkg", ["-x", archive, "tree"], { cwd: work });
-    const found = readdirSync(path.join(work, "tree"), { recursive: true }).find((entry) => file.test(entry));
-    if (!found) throw new Error(`${name} holds no file ${file}`);
-    renameSync(path.join(work, "tree", found), to);
-  } finally {
-    rmSync(work, { recursive: true, force: true });
-  }
+function fetchFile({ to, from, file }, options, work) {
+  const name = versioned(from, options);
+  console.log(`fetching ${name}`);
+  run("apt-get", [...APT, ...options, "-qq", "download", name], { cwd: work });
+  const archive = readdirSync(work).find((entry) => entry.endsWith(".deb"));
+  if (!archive) throw new Error(`apt-get downloaded no archive of ${name}`);
+  run("dpkg", ["-x", archive, "tree"], { cwd: work });
+  const found = readdirSync(path.join(work, "tree"), { recursive: true }).find((entry) => file.test(entry));
+  if (!found) throw new Error(`${name} holds no file ${file}`);
+  renameSync(path.join(work, "tree", found), to);
 }
 
 /** Fetches the guests' files that are not there; of all of them, or of those at the places named. */
 export function fetchGuestFiles(places = guestFiles.map(({ to }) => to)) {
-  for (const file of guestFiles) if (places.includes(file.to) && !existsSync(file.to)) fetchFile(file);
+  mkdirSync(guestFolder, { recursive: true });
+  const work = mkdtempSync(path.join(guestFolder, "fetch-"));
+  const indexes = new Map([[undefined, []]]);
+  try {
+    for (const wanted of guestFiles) {
+      const { to, architecture } = wanted;
+      if (!places.includes(to) || existsSync(to)) continue;
+      if (!indexes.has(architecture))
+        indexes.set(architecture, foreignIndex(architecture, path.join(work, architecture)));
+      fetchFile(wanted, indexes.get(architecture), mkdtempSync(path.join(work, "file-")));
+    }
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
 }
 
 /** Makes sure that all of it is there. @throws Error, with a sentence that says what is missing and what to do */

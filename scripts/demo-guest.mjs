@@ -95,7 +95,11 @@ function read(file) {
  */
 export function machineImages({ bios = BIOS, vgaBios = VGA_BIOS, kernel = i386Kernel, initrd } = {}) {
   const wanted = [kernel, initrd ?? i386Busybox].filter((file) => !existsSync(file));
-  if (wanted.length > 0) fetchGuestFiles(wanted);
+  try {
+    if (wanted.length > 0) fetchGuestFiles(wanted);
+  } catch (error) {
+    throw new Error(`Debian's kernel and busybox could not be had; name a kernel and an initrd: ${error.message}`);
+  }
   return {
     bios: read(bios),
     vgaBios: read(vgaBios),
