@@ -1,5 +1,6 @@
 // systemd's credentials and enrolment of LUKS2 volumes, with the TPM named as a TCTI where a device is usual.
 import { Buffer } from "node:buffer";
+import { createHash, generateKeyPairSync, sign } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { type Client, useClient } from "../support/clients.ts";
 import { WAYS } from "../support/clients-ways.ts";
@@ -12,9 +13,9 @@ const flushSessions = (client: Client) => client("tpm2_flushcontext", "-l");
 
 describe.each(WAYS)("systemd-creds over %s", (way) => {
   const client = useClient(way);
-  const encrypt = async (...options: string[]) => {
+  const encrypt = async (key: "tpm2" | "tpm2-with-public-key", ...options: string[]) => {
     const device = `--tpm2-device=${client().tcti}`;
-    const words = ["encrypt", "--with-key=tpm2", device, ...options, "--name=password", "-", "credential"];
+    const words = ["encrypt", `--with-key=${key}`, device, ...options, "--name=password", "-", "credential"];
     await client().feed(SECRET, "systemd-creds", ...words);
     await flushSessions(client());
   };
@@ -25,16 +26,46 @@ describe.each(WAYS)("systemd-creds over %s", (way) => {
   };
 
   test("encrypts and decrypts a credential, also after a restart", async () => {
-    await encrypt();
+    await encrypt("tpm2");
     expect(client().read("credential").toString()).not.toContain(SECRET);
     expect(await decrypt()).toBe(SECRET);
     await client().restart();
     expect(await decrypt()).toBe(SECRET);
   });
 
+  test("decrypts in any state that the holder of a key has signed", async () => {
+    const { publicKey, privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+    client().write("vendor.pem", publicKey.export({ type: "spki", format: "pem" }));
+    const vendor = createHash("sha256")
+      .update(publicKey.export({ type: "pkcs1", format: "der" }))
+      .digest("hex");
+    /** The signed policy of the present PCRs, as systemd-measure writes it. */
+    const approve = async () => {
+      await client()("tpm2_createpolicy", "--policy-pcr", "-l", "sha256:16", "-L", "policy");
+      await flushSessions(client());
+      const policy = client().read("policy");
+      const signature = sign("sha256", policy, privateKey).toString("base64");
+      const entry = { pcrs: [16], pkfp: vendor, pol: policy.toString("hex"), sig: signature };
+      client().write("signature.json", JSON.stringify({ sha256: [entry] }));
+    };
+    const decryptSigned = ["decrypt", "--tpm2-signature=signature.json", ...CREDENTIAL];
+    await approve();
+    const signedPcrs = ["--tpm2-public-key=vendor.pem", "--tpm2-public-key-pcrs=16"];
+    await encrypt("tpm2-with-public-key", "--tpm2-pcrs=15", ...signedPcrs);
+    expect(await client()("systemd-creds", ...decryptSigned)).toBe(SECRET);
+    await flushSessions(client());
+    await client()("tpm2_pcrextend", `16:sha256=${"01".repeat(32)}`);
+    expect(await client().fails("systemd-creds", ...decryptSigned)).toContain(
+      "Couldn't find signature for this PCR bank",
+    );
+    await flushSessions(client());
+    await approve();
+    expect(await client()("systemd-creds", ...decryptSigned)).toBe(SECRET);
+  });
+
   test("refuses as soon as a PCR of the policy has changed", async () => {
     await client()("tpm2_pcrextend", `16:sha256=${"01".repeat(32)}`);
-    await encrypt("--tpm2-pcrs=16");
+    await encrypt("tpm2", "--tpm2-pcrs=16");
     expect(await decrypt()).toBe(SECRET);
     await client()("tpm2_pcrextend", `16:sha256=${"01".repeat(32)}`);
     expect(await client().fails("systemd-creds", "decrypt", ...CREDENTIAL)).toContain(
