@@ -10,7 +10,36 @@ import { temporaryFolder } from "./emulator.ts";
 import { type FakeSwtpm, requestLength } from "./fake-swtpm.ts";
 import { type Program, start, until } from "./process.ts";
 
-const QEMU = "qemu-system-x86_64";
+export type LiveDevice = "tpm-tis" | "tpm-crb" | "tpm-tis-device";
+
+/** Where a TPM device is found. */
+interface Machine {
+  readonly program: string;
+  readonly words: readonly string[];
+  /** The address of the device's registers. */
+  readonly base: number;
+  /** The interrupt controller's path among QEMU's objects, and its line that the device drives. */
+  readonly controller: string;
+  readonly line: number;
+}
+
+const Q35: Machine = {
+  program: "qemu-system-x86_64",
+  words: ["-M", "q35"],
+  base: 0xfed40000,
+  controller: "ioapic",
+  line: 5,
+};
+/** The first device of the platform bus, whose first interrupt is SPI 112. */
+const VIRT: Machine = {
+  program: "qemu-system-aarch64",
+  words: ["-M", "virt", "-cpu", "cortex-a57"],
+  base: 0x0c000000,
+  controller: "/machine/unattached/device[1]",
+  line: 112,
+};
+const MACHINES: Record<LiveDevice, Machine> = { "tpm-tis": Q35, "tpm-crb": Q35, "tpm-tis-device": VIRT };
+
 /** Control commands of whose request only the locality byte is defined: QEMU leaves the rest uninitialised. */
 const ONLY_LOCALITY: readonly number[] = [CONTROL.SET_LOCALITY, CONTROL.RESET_TPMESTABLISHED];
 
@@ -70,6 +99,7 @@ export class LiveQemu {
   /** All that came out of the machine so far, in order of its kind. */
   readonly backend: string[] = [];
   readonly interrupts: boolean[] = [];
+  readonly #machine: Machine;
   #resets = 0;
   readonly #folder = temporaryFolder();
   readonly #swtpm: FakeSwtpm;
@@ -79,9 +109,10 @@ export class LiveQemu {
   #data: Connection | undefined;
   #initialized = false;
 
-  private constructor(swtpm: FakeSwtpm, irq: number) {
+  private constructor(machine: Machine, swtpm: FakeSwtpm) {
+    this.#machine = machine;
     this.#swtpm = swtpm;
-    const changed = new RegExp(`^IRQ (raise|lower) ${irq}$`);
+    const changed = new RegExp(`^IRQ (raise|lower) ${machine.line}$`);
     this.#qtest = new LineSocket(this.#file("qtest"), (line) => {
       const change = changed.exec(line);
       if (change) this.interrupts.push(change[1] === "raise");
@@ -98,11 +129,11 @@ export class LiveQemu {
     return path.join(this.#folder, name);
   }
 
-  /** Starts a q35 with that TPM device ("tpm-tis", "tpm-crb"). @throws Error with what QEMU printed when it does not come up */
-  static async start(device: string, swtpm: () => FakeSwtpm): Promise<LiveQemu> {
+  /** Starts a machine with that TPM device. @throws Error with what QEMU printed when it does not come up */
+  static async start(device: LiveDevice, swtpm: () => FakeSwtpm): Promise<LiveQemu> {
     // QEMU gives its TPM one second to tell the version, which a busy machine may exceed.
     for (let attempt = 1; ; attempt++) {
-      const qemu = new LiveQemu(swtpm(), 5);
+      const qemu = new LiveQemu(MACHINES[device], swtpm());
       try {
         await qemu.#boot(device);
         return qemu;
@@ -113,7 +144,7 @@ export class LiveQemu {
     }
   }
 
-  async #boot(device: string): Promise<void> {
+  async #boot(device: LiveDevice): Promise<void> {
     const listening = nodeTransport.listen(
       { type: "unix", path: this.#file("tpm") },
       (connection) => this.#serveControl(connection),
@@ -121,8 +152,8 @@ export class LiveQemu {
     );
     const listener = await listening;
     const socket = (name: string) => `unix:${this.#file(name)}`;
-    const program = start(QEMU, [
-      ...["-M", "q35", "-m", "32", "-accel", "tcg", "-S", "-display", "none", "-nodefaults"],
+    const program = start(this.#machine.program, [
+      ...[...this.#machine.words, "-m", "32", "-accel", "tcg", "-S", "-display", "none", "-nodefaults"],
       ...["-chardev", `socket,id=chrtpm,path=${this.#file("tpm")}`],
       ...["-tpmdev", "emulator,id=tpm0,chardev=chrtpm", "-device", `${device},tpmdev=tpm0`],
       ...["-qtest", socket("qtest"), "-qtest-log", "/dev/null", "-qmp", socket("qmp")],
@@ -131,9 +162,11 @@ export class LiveQemu {
     const up = () => (this.#qtest.connected && this.#qmp.connected && this.#initialized) || program.hasExited();
     await until("QEMU to start its TPM", up);
     listener.close();
-    if (program.hasExited()) throw new Error(`${QEMU} ended: ${(await program.exited).stderr}`);
+    if (program.hasExited()) {
+      throw new Error(`${this.#machine.program} ended: ${(await program.exited).stderr}`);
+    }
     await this.#qmp.ask(JSON.stringify({ execute: "qmp_capabilities" }));
-    await this.#qtest.ask("irq_intercept_in ioapic");
+    await this.#qtest.ask(`irq_intercept_in ${this.#machine.controller}`);
   }
 
   #serveControl(connection: Connection): void {
@@ -183,21 +216,26 @@ export class LiveQemu {
     return answer.slice(3);
   }
 
-  async read(address: number, size: number): Promise<bigint> {
-    return BigInt(await this.#ask(`read${QTEST_SIZES[size]} 0x${address.toString(16)}`));
+  /** Where a register is, by its offset, as qtest takes it. */
+  #at(offset: number): string {
+    return `0x${(this.#machine.base + offset).toString(16)}`;
   }
 
-  async write(address: number, size: number, value: bigint): Promise<void> {
-    await this.#ask(`write${QTEST_SIZES[size]} 0x${address.toString(16)} 0x${value.toString(16)}`);
+  async read(offset: number, size: number): Promise<bigint> {
+    return BigInt(await this.#ask(`read${QTEST_SIZES[size]} ${this.#at(offset)}`));
   }
 
-  async readBytes(address: number, length: number): Promise<string> {
-    return (await this.#ask(`read 0x${address.toString(16)} 0x${length.toString(16)}`)).slice(2);
+  async write(offset: number, size: number, value: bigint): Promise<void> {
+    await this.#ask(`write${QTEST_SIZES[size]} ${this.#at(offset)} 0x${value.toString(16)}`);
   }
 
-  async writeBytes(address: number, bytes: Uint8Array): Promise<void> {
+  async readBytes(offset: number, length: number): Promise<string> {
+    return (await this.#ask(`read ${this.#at(offset)} 0x${length.toString(16)}`)).slice(2);
+  }
+
+  async writeBytes(offset: number, bytes: Uint8Array): Promise<void> {
     const hex = Buffer.from(bytes).toString("hex");
-    await this.#ask(`write 0x${address.toString(16)} 0x${bytes.length.toString(16)} 0x${hex}`);
+    await this.#ask(`write ${this.#at(offset)} 0x${bytes.length.toString(16)} 0x${hex}`);
   }
 
   /** Resets the machine. QEMU does nothing else until that is done. */
@@ -210,7 +248,7 @@ export class LiveQemu {
   /** What QEMU printed on its standard error, one message a line, without its name. */
   messages(): string[] {
     const lines = this.#program!.output().stderr.split("\n");
-    return lines.filter((line) => line !== "").map((line) => line.replace(/^qemu-system-x86_64: /, ""));
+    return lines.filter((line) => line !== "").map((line) => line.replace(/^qemu-system-\w+: /, ""));
   }
 
   async stop(): Promise<void> {

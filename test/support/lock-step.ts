@@ -1,12 +1,10 @@
 // Our device and QEMU's, given the same inputs one by one; each input's results and everything that came of it must agree.
-import { type Behaviour, CrbDevice, type MemoryMappedDevice, TIS_BASE, TisDevice } from "../../src/frontend/index.ts";
+import { type Behaviour, CrbDevice, type MemoryMappedDevice, TisDevice } from "../../src/frontend/index.ts";
 import type { Answer } from "../../src/frontend/port.ts";
 import { CONTROL, type EmulatorChannel, EmulatorPort } from "../../src/frontend/replay/emulator-port.ts";
 import { FakeSwtpm, type FakeSwtpmOptions } from "./fake-swtpm.ts";
-import { commandText, controlText, LiveQemu } from "./live-qemu.ts";
+import { commandText, controlText, type LiveDevice, LiveQemu } from "./live-qemu.ts";
 import { until } from "./process.ts";
-
-export type LiveDevice = "tpm-tis" | "tpm-crb";
 
 /** Offset of a locality's registers. */
 export const locality = (n: number) => n << 12;
@@ -163,7 +161,7 @@ export class LockStep {
   async read(offset: number, size: number): Promise<void> {
     this.#note(`read ${size} at 0x${offset.toString(16)}`);
     const ours = this.#device.readWide(offset, size);
-    const theirs = await this.#qemu.read(TIS_BASE + offset, size);
+    const theirs = await this.#qemu.read(offset, size);
     this.#same("value", ours.toString(16), theirs.toString(16));
     await this.#agree();
   }
@@ -172,7 +170,7 @@ export class LockStep {
     this.#note(`write ${size} at 0x${offset.toString(16)}: 0x${value.toString(16)}`);
     const before = this.#backend.length;
     this.#device.writeWide(offset, size, value);
-    await this.#qemu.write(TIS_BASE + offset, size, value);
+    await this.#qemu.write(offset, size, value);
     await this.#agree();
     // After the established flag was reset the next read asks for it anew: both do that here, at the same time.
     const reset = `control ${CONTROL.RESET_TPMESTABLISHED} `;
@@ -185,14 +183,14 @@ export class LockStep {
     bytes.forEach((byte, i) => {
       this.#device.write(offset + i, 1, byte);
     });
-    await this.#qemu.writeBytes(TIS_BASE + offset, bytes);
+    await this.#qemu.writeBytes(offset, bytes);
     await this.#agree();
   }
 
   async readBytes(offset: number, length: number): Promise<void> {
     this.#note(`read ${length} bytes at 0x${offset.toString(16)}`);
     const ours = Uint8Array.from({ length }, (_, i) => this.#device.read(offset + i, 1));
-    this.#same("bytes", Buffer.from(ours).toString("hex"), await this.#qemu.readBytes(TIS_BASE + offset, length));
+    this.#same("bytes", Buffer.from(ours).toString("hex"), await this.#qemu.readBytes(offset, length));
     await this.#agree();
   }
 
@@ -207,7 +205,7 @@ export class LockStep {
    */
   async respond(response: Uint8Array): Promise<void> {
     const { commandLocality } = this.#port;
-    if (this.kind === "tpm-tis") {
+    if (this.kind !== "tpm-crb") {
       if (this.activeLocality === undefined) await this.write(locality(commandLocality), 1, ACCESS_REQUEST_USE);
       if (this.activeLocality !== commandLocality) return;
     }
@@ -220,7 +218,7 @@ export class LockStep {
     if (!changed) this.#differ("an answer that no register shows");
     await until(
       "the answer to reach QEMU's device",
-      async () => (await this.#qemu.read(TIS_BASE + changed.offset, 4)) === changed.value,
+      async () => (await this.#qemu.read(changed.offset, 4)) === changed.value,
     ).catch((error) => this.#differ(`${error}`));
     await this.#agree();
   }
