@@ -12,7 +12,7 @@ import { launchEmulator, temporaryFolder, wtpmCommand } from "../support/emulato
 import { EngineTpm } from "../support/engine-tpm.ts";
 import { run as runProgram, type Program, start, until } from "../support/process.ts";
 import { RawClient } from "../support/server-fakes.ts";
-import { storeIn } from "../support/state-command.ts";
+import { filledTpm, storeIn } from "../support/state-command.ts";
 import { answersOf, fillTpm, primariesOf, usePrivateParts, writeOrderly } from "../support/state-filled.ts";
 
 type Kind = "wtpm" | "swtpm";
@@ -195,4 +195,17 @@ test("a state that needs a newer reader is refused with swtpm's code, and a sent
     if (kind === "wtpm")
       expect((await program.exited).stderr).toMatch(/needs a reader of version 5 of libtpms' format/);
   }
+});
+
+test("a TPM with a newer profile starts in swtpm once it has the null profile, and takes its own again", async () => {
+  const state = path.join(dir, "state");
+  storeIn(state, { permanent: (await filledTpm({ profile: '{"Name":"default-v2"}' })).save().permanent });
+  const profile = (name: string) => wtpmState("convert", state, "--profile", name);
+  const first = await run("wtpm", "CLEAR", look);
+  await profile("null");
+  expectSoundState();
+  expect(await run("swtpm", "CLEAR", look)).toEqual(first);
+  await profile("default-v1");
+  expectSoundState();
+  expect(await run("wtpm", "CLEAR", look)).toEqual(first);
 });

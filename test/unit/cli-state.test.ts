@@ -8,6 +8,7 @@ import { EngineTpm, TestHost } from "../support/engine-tpm.ts";
 import { createPrimary, rsa } from "../support/engine-templates.ts";
 import { listing, loadFrom, storeIn, usePlaces, wtpmState } from "../support/state-command.ts";
 import { answersOf, primariesOf } from "../support/state-filled.ts";
+import { asLibtpms07 } from "../support/state-versions.ts";
 
 const places = usePlaces();
 const { fresh } = places;
@@ -233,6 +234,19 @@ describe("convert", () => {
       stderr: expect.stringMatching(/not a profile/),
     });
     expect(listing(places.dir).length).toBe(before.length);
+  });
+
+  test("an old state is written in the versions of today", async () => {
+    storeIn(places.dir, { permanent: encodePermanent(asLibtpms07(places.state)) });
+    expect(await wtpmState("verify", places.dir)).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining("writes version 3 of compileConstants instead of 2, version 4 of persistentData"),
+    });
+    expect(await wtpmState("convert", places.dir, "--profile", "null")).toMatchObject({ status: 0 });
+    expect(decodePermanent(loadFrom(places.dir).permanent!)).toMatchObject({
+      compileConstants: { version: 3 },
+      persistentData: { version: 4, EPSeedCompatLevel: 0 },
+    });
   });
 
   test("a suspended TPM keeps its profile", async () => {
