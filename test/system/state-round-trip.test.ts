@@ -9,7 +9,7 @@ import { TpmClient } from "../../src/codec/client.ts";
 import { DirStore } from "../../src/state/dir-store.ts";
 import { decodePermanent, encodePermanent } from "../../src/state/libtpms/permanent.ts";
 import { launchEmulator, temporaryFolder, wtpmCommand } from "../support/emulator.ts";
-import { EngineTpm } from "../support/engine-tpm.ts";
+import { EngineTpm, outcome } from "../support/engine-tpm.ts";
 import { run as runProgram, type Program, start, until } from "../support/process.ts";
 import { RawClient } from "../support/server-fakes.ts";
 import { filledTpm, storeIn } from "../support/state-command.ts";
@@ -209,3 +209,31 @@ test("a TPM with a newer profile starts in swtpm once it has the null profile, a
   expectSoundState();
   expect(await run("wtpm", "CLEAR", look)).toEqual(first);
 });
+
+test.each([
+  ["wtpm", "swtpm"],
+  ["swtpm", "wtpm"],
+] as const)(
+  "a TPM that %s has in lockout is in lockout in %s, until the lockout authorization is failed too",
+  async (here, there) => {
+    const lockout = { handle: 0x4000000a, auth: "10c1" };
+    const sign = async (client: TpmClient) => outcome(usePrivateParts(client));
+    const reset = (client: TpmClient, auth = lockout.auth) =>
+      outcome(client.command("DictionaryAttackLockReset", { handles: { lockHandle: { ...lockout, auth } } }));
+    await run(here, "CLEAR", async (client) => {
+      await fillTpm(client);
+      await client.command("DictionaryAttackParameters", {
+        handles: { lockHandle: lockout },
+        parameters: { newMaxTries: 2, newRecoveryTime: 100_000, lockoutRecovery: 100_000 },
+      });
+    });
+    for (const kind of [here, there, here]) {
+      expect(await run(kind, "CLEAR", sign)).toBe("TPM_RC_LOCKOUT");
+      expectSoundState();
+    }
+    expect(await run(there, "CLEAR", reset)).toBe("TPM_RC_SUCCESS");
+    expect(await run(here, "CLEAR", sign)).toBe("TPM_RC_SUCCESS");
+    expect(await run(here, "CLEAR", (client) => reset(client, "bad0"))).toMatch(/^TPM_RC_AUTH_FAIL/);
+    for (const kind of [there, here]) expect(await run(kind, "CLEAR", reset)).toBe("TPM_RC_LOCKOUT");
+  },
+);
