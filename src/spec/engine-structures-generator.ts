@@ -155,7 +155,18 @@ function generateInterface(name: string): string {
     lines.push("  switch (value) {", ...values.map((v) => `    case ${v}:`));
     lines.push(`      return ${guard ? `${guard} ? 0 : ${definition.error}` : "0"};`, "  }");
   }
-  lines.push(`  return ${definition.error};`, "}", "");
+  if (definition.baseError) {
+    const others = Object.keys(constants[definition.base]?.values ?? {}).filter(
+      (v) => !values.includes(v) && !unimplementedValues.includes(v),
+    );
+    lines.push(
+      "  switch (value) {",
+      ...others.map((v) => `    case ${v}:`),
+      `      return ${definition.error};`,
+      "  }",
+    );
+  }
+  lines.push(`  return ${definition.baseError ?? definition.error};`, "}", "");
   return lines.join("\n");
 }
 

@@ -142,10 +142,20 @@ export const interfaces: Record<string, InterfaceDefinition> = {
   },
 
   // The tags of the tickets are not named types in the specification; they are fixed values of their structure's first field.
-  TPMI_ST_TK_CREATION: { base: "TPM_ST", values: ["TPM_ST_CREATION"], error: "TPM_RC_TAG" },
-  TPMI_ST_TK_VERIFIED: { base: "TPM_ST", values: ["TPM_ST_VERIFIED"], error: "TPM_RC_TAG" },
-  TPMI_ST_TK_AUTH: { base: "TPM_ST", values: ["TPM_ST_AUTH_SIGNED", "TPM_ST_AUTH_SECRET"], error: "TPM_RC_TAG" },
-  TPMI_ST_TK_HASHCHECK: { base: "TPM_ST", values: ["TPM_ST_HASHCHECK"], error: "TPM_RC_TAG" },
+  TPMI_ST_TK_CREATION: { base: "TPM_ST", values: ["TPM_ST_CREATION"], error: "TPM_RC_TAG", baseError: "TPM_RC_VALUE" },
+  TPMI_ST_TK_VERIFIED: { base: "TPM_ST", values: ["TPM_ST_VERIFIED"], error: "TPM_RC_TAG", baseError: "TPM_RC_VALUE" },
+  TPMI_ST_TK_AUTH: {
+    base: "TPM_ST",
+    values: ["TPM_ST_AUTH_SIGNED", "TPM_ST_AUTH_SECRET"],
+    error: "TPM_RC_TAG",
+    baseError: "TPM_RC_VALUE",
+  },
+  TPMI_ST_TK_HASHCHECK: {
+    base: "TPM_ST",
+    values: ["TPM_ST_HASHCHECK"],
+    error: "TPM_RC_TAG",
+    baseError: "TPM_RC_VALUE",
+  },
   TPMI_ST_ATTEST: {
     base: "TPM_ST",
     values: [

@@ -27,6 +27,8 @@ export interface InterfaceDefinition {
   /** Plain numbers, for key sizes. */
   readonly numbers?: readonly number[];
   readonly error: string;
+  /** The error for what is no implemented constant of the base either: the reference implementations look at that first. */
+  readonly baseError?: string;
 }
 
 /**
