@@ -57,29 +57,33 @@ async function currentRing(where: PlaceOptions, keys: readonly KeyProvider[]): P
 }
 
 /**
- * Writes the snapshots, and then all blobs in one commit, under the changed keys, and reads them again. Keys that are added open what an
- * interrupted change left.
+ * Writes everything under the changed keys, and reads it again: the snapshots, then the blobs, the permanent state last. Each is one commit,
+ * and the keys given open both what is written already and what is not yet: an interrupted change is made whole by another.
  */
 async function change(where: PlaceOptions, given: readonly KeyProvider[], options: Changes): Promise<KeyRing> {
   const added = options.add.map(provider);
   const keys = [...given, ...added];
-  const reading = sealedFormat(keys);
-  let writing: StateFormat = reading;
+  const [permanent, reading] = [sealedFormat(keys), sealedFormat(keys)];
+  let writing: StateFormat = permanent;
   const format: StateFormat = {
     name: reading.name,
     encode: (type, blob, generation) => writing.encode(type, blob, generation),
-    decode: reading.decode,
+    // Its keys are those that count: others may have been written already.
+    decode: (type, bytes) => (type === "permanent" ? permanent : reading).decode(type, bytes),
   };
   const place = await placeOf({ ...where, format });
   const keeper = new StateKeeper(place.open());
   try {
     const blobs = await keeper.open();
-    const before = reading.ring();
+    const before = permanent.ring();
     if (!before) throw new StateError("io", `${place.uri}: there is no state of a TPM 2.0`);
     const ring = changed(before, keys, added, options);
     writing = sealedFormat(keys, ring);
     const snapshots = rewriteSnapshots(place.uri, where, reading, writing);
-    await keeper.save(copies(blobs));
+    for (const type of [...BLOB_TYPES].reverse()) {
+      // Another object: a store writes only what is not the same one.
+      if (blobs[type]) await keeper.save({ [type]: blobs[type].slice() });
+    }
     await verify(where, keys, blobs);
     const parts = [ring.slots.map(({ name }) => name).join(", ")];
     if (options.newDataKey) parts.push("a new data key");
@@ -104,13 +108,6 @@ function changed(
   if (!keys.some((key) => result.opensWith(key)))
     throw new KeyRingError("none of the keys given would open the state afterwards: give one that stays with --key");
   return newDataKey ? result.renewed(keys) : result;
-}
-
-/** Other objects: a store writes only what is not the same one. */
-function copies(blobs: StateBlobs): StateBlobs {
-  const all: { -readonly [type in keyof StateBlobs]: StateBlobs[type] } = {};
-  for (const type of BLOB_TYPES) if (blobs[type]) all[type] = blobs[type].slice();
-  return all;
 }
 
 /** Reads the state with the keys that are to open it from now on. */

@@ -269,6 +269,10 @@ describe("wtpm's own format", () => {
     await wtpm("snapshot", "create", "before", "--state", "state", ...key(keys[0]));
     for (const [i, to] of keys.slice(1).entries()) {
       const target = to ? ["--to-key", to] : ["--decrypt"];
+      const before = fs.readFileSync(permall("state"));
+      await wtpm("state", "convert", "state", ...key(keys[i]), ...target);
+      // As if it had been interrupted when the snapshots were written.
+      fs.writeFileSync(permall("state"), before);
       await wtpm("state", "convert", "state", ...key(keys[i]), ...target);
       expect(await wtpm("snapshot", "list", "--state", "state", ...key(to))).toContain("before");
       await wtpm("snapshot", "restore", "before", "--state", "state", ...key(to));

@@ -1,6 +1,5 @@
 // Changed files and blobs, in every format: refused with a StateError, or read as what was stored. WTPM_FUZZ_RUNS=N for more of them.
 import { Buffer } from "node:buffer";
-import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { decodeMigrationBlob, encodeMigrationBlob, encryptedFormat, plainFormat } from "../../src/state/container.ts";
 import { AesCbcKey } from "../../src/state/encryption/aes-cbc.ts";
@@ -8,37 +7,16 @@ import { fileProvider, passphraseProvider } from "../../src/state/encryption/key
 import { sealedFormat } from "../../src/state/encryption/sealed-format.ts";
 import type { StateFormat } from "../../src/state/format.ts";
 import { StateError } from "../../src/state/store.ts";
+import { Seeded } from "../support/seeded.ts";
 
 const RUNS = Number(process.env.WTPM_FUZZ_RUNS ?? 4000);
 const BLOB = Uint8Array.from(Buffer.from("a state blob of some length, which is not a multiple of anything"));
-
-/** Numbers that are the same in every run. */
-class Numbers {
-  readonly #seed: string;
-  #block = Buffer.alloc(0);
-  #count = 0;
-
-  constructor(seed: string) {
-    this.#seed = seed;
-  }
-
-  /** From 0 to limit - 1. */
-  below(limit: number): number {
-    if (this.#block.length < 4)
-      this.#block = createHash("sha512")
-        .update(`${this.#seed} ${this.#count++}`)
-        .digest();
-    const value = this.#block.readUInt32BE();
-    this.#block = this.#block.subarray(4);
-    return value % limit;
-  }
-}
 
 /** Sizes and counts that parsers trip over. */
 const WORDS = [0, 1, 2, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0xffff, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
 
 /** One to four changes; half of the time the total size is made to fit again, so that more than the header is reached. */
-function mutate(original: Uint8Array, other: Uint8Array, numbers: Numbers): Uint8Array {
+function mutate(original: Uint8Array, other: Uint8Array, numbers: Seeded): Uint8Array {
   let bytes = Buffer.from(original);
   for (let changes = 1 + numbers.below(4); changes > 0; changes--) {
     if (bytes.length === 0) break;
@@ -83,7 +61,7 @@ const files = Object.values(FORMATS).map((format) => format().encode("permanent"
 describe("files", () => {
   test.each(Object.keys(FORMATS))("%s", (name) => {
     const format = FORMATS[name]!();
-    const numbers = new Numbers(name);
+    const numbers = new Seeded(name);
     const original = format.encode("permanent", BLOB, 3);
     let refused = 0;
     for (let run = 0; run < RUNS; run++) {
@@ -117,7 +95,7 @@ describe("blobs of the control channel", () => {
 
   test.each(Object.keys(KEYS) as (keyof typeof KEYS)[])("keys: %s", (name) => {
     const keys = KEYS[name];
-    const numbers = new Numbers(`blob ${name}`);
+    const numbers = new Seeded(`blob ${name}`);
     const original = encodeMigrationBlob(BLOB, keys);
     let refused = 0;
     for (let run = 0; run < RUNS; run++) {
