@@ -1,4 +1,5 @@
 // A stand-in for the v86 emulator: what a TPM is attached to, without a processor.
+import type { Backend } from "../../src/backend/backend.ts";
 import type { FirmwareFile, Load, Store, V86Cpu, V86Emulator } from "../../bindings/v86/emulator.ts";
 
 const BLOCK_BITS = 17;
@@ -91,4 +92,19 @@ export class FakeEmulator implements V86Emulator {
       block.store8((signed + 1) | 0, (value >> 8) & 0xff);
     } else for (let at = 0; at < size; at += 4) block.store32(signed + at, value | 0);
   }
+}
+
+/** A backend with one member made of its own. */
+export function withMember<K extends keyof Backend>(
+  backend: Backend,
+  name: K,
+  replace: (own: Backend[K]) => Backend[K],
+): Backend {
+  return new Proxy(backend, {
+    get: (target, member) => {
+      const own = Reflect.get(target, member, target) as unknown;
+      const bound = typeof own === "function" ? own.bind(target) : own;
+      return member === name ? replace(bound) : bound;
+    },
+  });
 }

@@ -5,7 +5,7 @@ import { attachTpm } from "../../bindings/v86/index.ts";
 import type { Backend } from "../../src/backend/backend.ts";
 import { createEngineBackend } from "../../src/engine/engine-backend.ts";
 import { MemoryStore } from "../../src/state/memory-store.ts";
-import { FakeEmulator } from "../support/v86-fake.ts";
+import { FakeEmulator, withMember } from "../support/v86-fake.ts";
 
 const BASE = 0xfed40000;
 /** The device's block and the log's. */
@@ -34,16 +34,7 @@ const access = fc.oneof(
 const engine = () => createEngineBackend({ store: new MemoryStore() });
 
 /** An engine behind something that answers later, with nonsense, or not at all. */
-function unreliable(execute: Backend["execute"]): Backend {
-  const inner = engine();
-  return new Proxy(inner, {
-    get: (target, name) => {
-      if (name === "execute") return execute;
-      const member = Reflect.get(target, name, target) as unknown;
-      return typeof member === "function" ? member.bind(target) : member;
-    },
-  });
-}
+const unreliable = (execute: Backend["execute"]) => withMember(engine(), "execute", () => execute);
 
 const backends: Record<string, () => Backend> = {
   "an engine": engine,

@@ -1,9 +1,10 @@
 // A TPM put into a machine of v86: its files, its resets, its saved states.
 import { describe, expect, test } from "vitest";
 import { attachTpm, type MachineState } from "../../bindings/v86/index.ts";
+import { BackendError } from "../../src/backend/backend.ts";
 import { createEngineBackend } from "../../src/engine/engine-backend.ts";
 import { MemoryStore } from "../../src/state/memory-store.ts";
-import { FakeEmulator } from "../support/v86-fake.ts";
+import { FakeEmulator, withMember } from "../support/v86-fake.ts";
 
 const BASE = 0xfed40000;
 const REQUEST_USE = 0x02;
@@ -138,16 +139,19 @@ describe("a reset of the machine", () => {
 
   test("tells of a TPM that does not start, and the guest goes on without", async () => {
     const emulator = new FakeEmulator();
-    const store = new MemoryStore();
     const errors: unknown[] = [];
-    const backend = createEngineBackend({ store });
+    const failure = new BackendError("storage", "the disk is gone");
+    let gone = false;
+    const backend = withMember(createEngineBackend({ store: new MemoryStore() }), "powerOn", (powerOn) => () => {
+      if (gone) throw failure;
+      return powerOn();
+    });
     await attachTpm(emulator, { backend, onError: (error) => errors.push(error) });
     await emulator.run();
-    await backend.powerOff();
-    await backend.setState("permanent", Uint8Array.of(1, 2, 3));
+    gone = true;
     emulator.cpu.reboot_internal();
     await settled(emulator, 2);
-    expect(errors).toEqual([expect.objectContaining({ name: "BackendError", kind: "bad-state" })]);
+    expect(errors).toEqual([failure]);
     expect(emulator.load(BASE, 1)).toBe(0);
   });
 });
@@ -189,14 +193,11 @@ describe.each(["tis", "crb"] as const)("a saved machine with a %s", (device) => 
     const other = await attachTpm(new FakeEmulator(), { device: device === "tis" ? "crb" : "tis" });
     await expect(other.restoreState(await tpm.saveState())).rejects.toMatchObject({ kind: "bad-state" });
 
-    const backend = createEngineBackend({ store: new MemoryStore() });
-    const stuck = new Proxy(backend, {
-      get: (target, name) => {
-        if (name === "migrationBlocker") return "it is a chip";
-        const member = Reflect.get(target, name, target) as unknown;
-        return typeof member === "function" ? member.bind(target) : member;
-      },
-    });
+    const stuck = withMember(
+      createEngineBackend({ store: new MemoryStore() }),
+      "migrationBlocker",
+      () => "it is a chip",
+    );
     const chip = await attachTpm(new FakeEmulator(), { device, backend: stuck });
     await expect(chip.saveState()).rejects.toThrow("it is a chip");
   });
