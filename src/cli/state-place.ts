@@ -111,9 +111,10 @@ export function hasState({ blobs }: Generation): boolean {
   return BLOB_TYPES.some((type) => blobs[type] !== undefined);
 }
 
-/** Whether another process holds the lock. Where there is no lock file nobody does. */
+/** Whether another process holds the lock. Where there is nothing to lock nobody does, and nothing is made for that. */
 async function isInUse({ uri, open }: Place): Promise<boolean> {
-  if (uri.startsWith("dir://") && !fs.existsSync(`${uri.slice("dir://".length)}/.lock`)) return false;
+  const [, scheme, file] = /^(dir|file):\/\/(.*)$/s.exec(uri) ?? [];
+  if (file !== undefined && !fs.existsSync(scheme === "dir" ? `${file}/.lock` : file)) return false;
   const store = open();
   try {
     await store.acquire();

@@ -33,6 +33,15 @@ describe("inspect", () => {
     expect(listing(places.dir)).toEqual(before);
   });
 
+  test("makes nothing where nothing is", async () => {
+    const nothing = fresh();
+    for (const place of [nothing, `file://${nothing}`]) {
+      expect(await wtpmState("inspect", place)).toMatchObject({ status: 1 });
+      expect(await wtpmState("verify", place)).toMatchObject({ status: 1 });
+      expect(fs.existsSync(nothing)).toBe(false);
+    }
+  });
+
   test("takes swtpm's options, a URI, and TPM_PATH", async () => {
     const expected = (await wtpmState("inspect", places.dir)).stdout;
     for (const words of [
