@@ -5,6 +5,7 @@ import { differences } from "../../src/state/libtpms/compare.ts";
 import { decodePermanent, type PermanentState } from "../../src/state/libtpms/permanent.ts";
 import { decodeVolatile } from "../../src/state/libtpms/volatile.ts";
 import { BLOB, type ControlRequest } from "./control-requests.ts";
+import { TPM } from "./tpm-client.ts";
 
 /** An answer that may differ, and why. */
 interface KnownDifference {
@@ -96,6 +97,26 @@ const isOwn = (path: string): boolean => OWN_FIELDS.some((own) => own.test(path)
 function isUnwritten({ userNvram }: PermanentState, path: string): boolean {
   const at = /^userNvram\.entries\[(\d+)\]\.data$/.exec(path)?.[1];
   return at !== undefined && !userNvram.entries[Number(at)]?.index?.publicArea.attributes.WRITTEN;
+}
+
+export const CC_READ_CLOCK = 0x181;
+/** TPM_PT_HR_PERSISTENT_AVAIL, which depends on the size of the NV memory, with its value. */
+const PERSISTENT_AVAILABLE = /00000209.{8}/;
+
+/** What has to agree of a response: of random numbers their size, of TPM2_ReadClock the counts. */
+export function comparable(command: Uint8Array, response: Uint8Array): string {
+  const hex = Buffer.from(response).toString("hex");
+  if (response.length <= 10) return hex;
+  switch (readU32(command, 6)) {
+    case TPM.CC_GetRandom:
+      return `${response.length} bytes`;
+    case CC_READ_CLOCK:
+      return hex.slice(2 * (10 + 16));
+    case TPM.CC_GetCapability:
+      return hex.replace(PERSISTENT_AVAILABLE, "");
+    default:
+      return hex;
+  }
 }
 
 /**

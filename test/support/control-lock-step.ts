@@ -2,6 +2,8 @@
 import { CMD, INIT_FLAG_DELETE_VOLATILE, RESULT, readU32, words } from "../../src/server/protocol.ts";
 import {
   blobOf,
+  CC_READ_CLOCK,
+  comparable,
   isStarted,
   KNOWN_DIFFERENCES,
   LEFTOVER,
@@ -11,7 +13,6 @@ import {
 } from "./control-differences.ts";
 import type { ControlPeer } from "./control-peer.ts";
 import { BLOB, type ControlRequest, controlRequest, getBlob, init, setBlob, stop } from "./control-requests.ts";
-import { comparable } from "./engine-lock-step.ts";
 import type { Seeded } from "./seeded.ts";
 import {
   command,
@@ -244,11 +245,10 @@ function tpmCommand(random: Seeded): Uint8Array {
     () => nvUndefineSpace(INDEX),
     () => nvWrite(INDEX, random.bytes(8)),
     () => nvRead(INDEX, 8),
-    () => command(READ_CLOCK),
+    () => command(CC_READ_CLOCK),
     () => command(TPM.CC_GetCapability, { parameters: Buffer.concat([u32(TPM_PROPERTIES), u32(PT_VAR), u32(32)]) }),
   ];
   return random.pick(makers)();
 }
-const READ_CLOCK = 0x181;
 const TPM_PROPERTIES = 6;
 const PT_VAR = 0x200;
