@@ -1,5 +1,6 @@
 // The decoder of libtpms' states: beside libtpms' own states of every StateFormatLevel, beside what a TPM says of itself, and on
 // what is no state.
+import { createHash } from "node:crypto";
 import { inspect } from "node:util";
 import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
@@ -7,6 +8,7 @@ import { toHex } from "../../src/codec/bytes.ts";
 import { commandBits, commandCodes, nvIndices, profileOf } from "../../src/state/libtpms/facts.ts";
 import { toJson } from "../../src/state/libtpms/json.ts";
 import { decodePermanent, encodePermanent, type PermanentState } from "../../src/state/libtpms/permanent.ts";
+import { Secret } from "../../src/state/libtpms/secret.ts";
 import { permanentText, volatileText } from "../../src/state/libtpms/text.ts";
 import { decodeVolatile, encodeVolatile } from "../../src/state/libtpms/volatile.ts";
 import { StateError } from "../../src/state/store.ts";
@@ -190,6 +192,27 @@ test("lists of commands keep their commands in either form", () => {
     expect(codes.length).toBe(version === 4 ? 110 : 121);
     expect(commandCodes(commandBits(codes, version), version)).toEqual(codes);
   }
+});
+
+test("a CMAC in progress is in the extension of a hash state; what else may be there is passed over", () => {
+  const running = decodeVolatile(saved.volatile);
+  const slot = running.objects.findIndex(({ sequence }) => sequence);
+  const path = ["objects", slot, "sequence", "hashStates", 0];
+  const secret = (byte: number) => new Secret(new Uint8Array(16).fill(byte));
+  const cmac = { algorithm: "TPM_ALG_AES", keyBits: 128, key: secret(0x77), block: secret(0x88), count: 5 };
+  const blob = encodeVolatile(changed(running, path, (part) => ({ ...part, cmac })));
+  const again = decodeVolatile(blob);
+  expect(again.objects[slot]?.sequence?.hashStates?.[0]).toMatchObject({
+    cmac: { algorithm: "TPM_ALG_AES", count: 5 },
+  });
+  expect(toHex(encodeVolatile(again))).toBe(toHex(blob));
+  expect(JSON.stringify(toJson(again))).not.toContain("7777");
+  // The same bytes, but for their magic number.
+  const at = Buffer.from(blob).indexOf("434d4143", 0, "hex");
+  const other = blob.slice();
+  other[at] = 1;
+  other.set(createHash("sha1").update(other.subarray(0, -20)).digest(), other.length - 20);
+  expect(decodeVolatile(other)).toEqual(running);
 });
 
 describe("what is no state", () => {

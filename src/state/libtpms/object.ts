@@ -151,8 +151,29 @@ const anyHashState = (alg: string | number): Shape<StructureHeader & { sha?: Sha
 const hashStateHead = fields({ kind: u8, hashAlg: algorithm });
 type HashStateValue = ValueOf<typeof hashStateHead> & { state: StructureHeader & { sha?: ShaState } };
 
+const CMAC_MAGIC = 0x434d4143;
+const cmacState = fields({ algorithm, keyBits: u16, key: secret16, block: secret16, count: u8 });
+
+/** A CMAC in progress, which this project adds and libtpms passes over; nothing where another version has added something else. */
+const addedCmac: Shape<ValueOf<typeof cmacState> | undefined> = {
+  read(reader) {
+    const isCmac = reader.end - reader.offset >= 4 && reader.number(4) === CMAC_MAGIC;
+    return isCmac ? cmacState.read(reader) : undefined;
+  },
+  write(writer, value) {
+    if (!value) return;
+    writer.number(CMAC_MAGIC, 4);
+    cmacState.write(writer, value);
+  },
+};
+
 const hashState = structure(
-  { name: "HASH_STATE", magic: 0x562878a2, version: 2 },
+  {
+    name: "HASH_STATE",
+    magic: 0x562878a2,
+    version: 2,
+    extension: { additions: [{ cmac: addedCmac }], closed: true },
+  },
   {
     read(reader: Reader): HashStateValue {
       const head = hashStateHead.read(reader);

@@ -182,7 +182,8 @@ function persistentLines({ handle, object }: NvEntry, show: Show): string[] {
 
 function objectLines(label: string, { attributes, object, sequence }: AnyObject, show: Show): string[] {
   if (sequence) {
-    const kind = attributes.hmacSeq ? "HMAC" : attributes.hashSeq ? "hash" : "event";
+    const mac = sequence.hmacState?.cmac ? "CMAC" : "HMAC";
+    const kind = attributes.hmacSeq ? mac : attributes.hashSeq ? "hash" : "event";
     return [line(label, `${kind} sequence, authorization ${show(sequence.auth)}`)];
   }
   if (!object) return [line(label, "nothing")];
