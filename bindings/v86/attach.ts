@@ -47,19 +47,30 @@ export interface MachineState {
   readonly log: Uint8Array;
 }
 
+/** Machines that have a TPM. */
+const attached = new WeakSet<V86Cpu>();
+
 /**
  * Puts a TPM into a machine that does not run yet (`autostart: false`) and starts the TPM. The emulator has to be made with
  * `acpi: true` and a BIOS that knows TPMs.
  *
- * @throws BackendError when the TPM does not start. Error when the machine runs already, or v86 is another than expected.
+ * @throws BackendError when the TPM does not start; the machine is then as before. Error when the machine runs or has a TPM already, or
+ *   when v86 is another than expected.
  */
 export async function attachTpm(emulator: V86Emulator, options: AttachOptions = {}): Promise<V86Tpm> {
   const [cpu] = await Promise.all([machineOf(emulator), loadFrontendModule()]);
   if (emulator.is_running()) throw new Error("a TPM is attached before the machine runs: give V86 autostart: false");
+  if (attached.has(cpu)) throw new Error("this machine has a TPM already");
+  attached.add(cpu);
   const backend = options.backend ?? (await memoryBackend());
   const tpm = new V86Tpm(emulator, cpu, backend, options);
-  await tpm.device.reset();
-  return tpm;
+  try {
+    await tpm.device.reset();
+    return tpm;
+  } catch (error) {
+    await tpm.close().catch(() => {});
+    throw error;
+  }
 }
 
 async function memoryBackend(): Promise<Backend> {
@@ -168,6 +179,7 @@ export class V86Tpm {
   async close(): Promise<void> {
     const { option_roms } = this.#cpu;
     unmapTpm(this.#cpu);
+    attached.delete(this.#cpu);
     this.#cpu.reboot_internal = this.#reboot;
     for (const file of this.#files) option_roms.splice(option_roms.indexOf(file), 1);
     await this.#standing;

@@ -77,6 +77,13 @@ describe("the page of a booted machine", () => {
     await demo.shows("#status", "running", STEP_LIMIT_MS);
   });
 
+  test("comes from a server that has nothing else", async () => {
+    for (const name of ["package.json", "../package.json", "%2e%2e/package.json", "page/"]) {
+      expect((await fetch(new URL(name, demo.url))).status).toBe(404);
+    }
+    expect((await fetch(demo.url, { method: "POST" })).status).toBe(405);
+  });
+
   test("looks as in the screenshot, and has had no errors", async () => {
     mkdirSync("build/demo", { recursive: true });
     await demo.page.screenshot({ path: SCREENSHOT });
@@ -84,12 +91,23 @@ describe("the page of a booted machine", () => {
   });
 });
 
-describe("a TPM's state in IndexedDB", () => {
+describe("the package in a browser", () => {
   /** Runs a function in the page, with the package's browser entry. */
   const inPage = <T>(work: (entry: typeof Entry) => Promise<T>): Promise<T> =>
     demo.page.evaluate(`import("/browser/index.js").then(${work})`) as Promise<T>;
 
-  test("is there again, and belongs to one owner at a time", async () => {
+  test("makes a TPM as docs/embedding.md says", async () => {
+    const length = await inPage(async ({ loadEngineModule, Tpm }) => {
+      await loadEngineModule();
+      const tpm = await Tpm.create();
+      const response = await tpm.execute(Uint8Array.of(0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x7b, 0, 8));
+      await tpm.close();
+      return response.length;
+    });
+    expect(length).toBe(20);
+  });
+
+  test("has a TPM's state in IndexedDB again, which belongs to one owner at a time", async () => {
     const result = await inPage(async ({ createEngineBackend, IndexedDbStore, loadEngineModule }) => {
       const STARTUP = [0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
       /** TPM2_HierarchyChangeAuth of the owner: 4 bytes of 0x2a. */
@@ -129,7 +147,7 @@ describe("a TPM's state in IndexedDB", () => {
     expect(result.same).toBe(true);
   });
 
-  test("refuses owners of before, and generations out of order", async () => {
+  test("refuses owners of before in IndexedDB, and generations out of order", async () => {
     const errors = await inPage(async ({ IndexedDbStore }) => {
       const blobs = { permanent: Uint8Array.of(1) };
       const store = new IndexedDbStore("order");

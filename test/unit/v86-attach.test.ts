@@ -68,6 +68,27 @@ describe("attaching", () => {
     await expect(attachTpm(other)).rejects.toThrow("this v86 has no place for a TPM");
   });
 
+  test("refuses a second TPM, and takes one after the first was taken out", async () => {
+    const emulator = new FakeEmulator();
+    const tpm = await attachTpm(emulator);
+    await expect(attachTpm(emulator)).rejects.toThrow("has a TPM already");
+    await tpm.close();
+    expect((await attachTpm(emulator)).backend.running).toBe(true);
+  });
+
+  test("leaves the machine as it was when the TPM does not start", async () => {
+    const emulator = new FakeEmulator();
+    const reboot = emulator.cpu.reboot_internal;
+    const failure = new BackendError("storage", "in use");
+    const backend = withMember(createEngineBackend({ store: new MemoryStore() }), "powerOn", () => () => {
+      throw failure;
+    });
+    await expect(attachTpm(emulator, { backend })).rejects.toBe(failure);
+    expect(emulator.files).toEqual([]);
+    expect(emulator.cpu.reboot_internal).toBe(reboot);
+    expect((await attachTpm(emulator)).backend.running).toBe(true);
+  });
+
   test("ends with everything as before", async () => {
     const emulator = new FakeEmulator();
     const reboot = emulator.cpu.reboot_internal;
