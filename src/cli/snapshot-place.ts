@@ -8,6 +8,8 @@ import type { StateStore } from "../state/store.ts";
 import type { StateOptions } from "./state-options.ts";
 
 export interface SnapshotPlace {
+  /** The directory or file of the state. */
+  readonly state: string;
   /** The folder of the repository. */
   readonly folder: string;
   /** The management socket, unless the user says another. */
@@ -22,13 +24,22 @@ export function snapshotPlace({ uri, ephemeral }: StateOptions): SnapshotPlace |
   if (uri === undefined || ephemeral) return undefined;
   if (uri.startsWith("dir://")) {
     const directory = uri.slice("dir://".length);
-    return { folder: path.join(directory, "snapshots"), socket: path.join(directory, ".wtpm") };
+    return {
+      state: directory,
+      folder: path.join(directory, "snapshots"),
+      socket: path.join(directory, ".wtpm"),
+    };
   }
   if (!uri.startsWith("file://")) return undefined;
   const file = uri.slice("file://".length);
   // Nothing can lie beside a device.
   const isDevice = fs.statSync(file, { throwIfNoEntry: false })?.isFile() === false;
-  return isDevice ? undefined : { folder: `${file}.snapshots`, socket: `${file}.wtpm` };
+  return isDevice ? undefined : { state: file, folder: `${file}.snapshots`, socket: `${file}.wtpm` };
+}
+
+/** As the stores do: a directory is locked, a single file is not. */
+function locksByDefault({ uri }: StateOptions): boolean {
+  return uri?.startsWith("dir://") ?? false;
 }
 
 /**
@@ -47,6 +58,7 @@ export function managementOf(
   if (!place) return {};
   const socket = wanted === NO_MANAGEMENT || process.platform === "win32" ? undefined : (wanted ?? place.socket);
   const management = new LazyManagement({
+    eager: !(state.lock ?? locksByDefault(state)),
     hasSnapshots: () => fs.existsSync(place.folder),
     warn: (sentence) => log.line(`Warning: ${sentence}`),
     load: async () => {

@@ -1,4 +1,5 @@
 // `wtpm snapshot`: keeping states of a TPM and going back to them. A running TPM's server does it itself; otherwise this process.
+import fs from "node:fs";
 import type { ManagementArguments } from "../server/management-channel.ts";
 import { askManagement } from "../server/management-client.ts";
 import {
@@ -118,6 +119,8 @@ function placeOf(words: PlaceWords): { place: SnapshotPlace; options: StateOptio
   const options = named.uri === undefined ? { ...named, uri: `dir://${DEFAULT_STATE}` } : named;
   const place = snapshotPlace(options);
   if (!place) throw new OptionError(`${options.uri}: there can be no snapshots: nothing lies beside this state`);
+  if (!fs.existsSync(place.state))
+    throw new OptionError(`there is no ${place.state}: name the state with --state DIRECTORY or --tpmstate LIST`);
   return { place, options };
 }
 

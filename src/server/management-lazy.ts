@@ -10,11 +10,15 @@ export interface ServerManagement {
   owned(owned: boolean): void;
   /** Whether the next start removes the stored volatile state, because a restore put it there for one start. */
   volatileOnce(): Awaitable<boolean>;
+  /** Done when what was told has been acted upon, as far as anybody has to wait for that. */
+  ready(): Promise<void>;
   close(): Promise<void>;
 }
 
 export interface LazyManagementOptions {
   readonly load: () => Promise<ServerManagement>;
+  /** Load it at once: nothing but its socket says that the state is in use. */
+  readonly eager: boolean;
   /** There are snapshots: `volatileOnce` has to be asked. */
   readonly hasSnapshots: () => boolean;
   /** Told why it could not be loaded. */
@@ -40,13 +44,17 @@ export class LazyManagement implements ServerManagement {
 
   owned(owned: boolean): void {
     clearTimeout(this.#timer);
-    if (this.#management) this.#tell(owned);
+    if (this.#management || (owned && this.#options.eager)) this.#tell(owned);
     else if (owned) this.#timer = setTimeout(() => this.#tell(true), DELAY_MS).unref();
   }
 
   volatileOnce(): Awaitable<boolean> {
     if (!this.#options.hasSnapshots()) return false;
     return this.#loaded().then((management) => management.volatileOnce());
+  }
+
+  async ready(): Promise<void> {
+    if (this.#options.eager) await (await this.#management)?.ready();
   }
 
   async close(): Promise<void> {

@@ -91,6 +91,10 @@ export class Management implements ServerManagement {
     );
   }
 
+  ready(): Promise<void> {
+    return this.#changing;
+  }
+
   close(): Promise<void> {
     this.owned(false);
     return this.#changing;

@@ -108,6 +108,7 @@ export class TpmServer {
     if (options.startup && options.startup !== "none") await tpm.startup(options.startup);
     this.#tpm = tpm;
     this.#maxCommandSize = (await backend.bufferSize()).max;
+    await this.#options.management?.ready();
     this.#control.start();
     this.#data.start();
   }

@@ -174,6 +174,15 @@ describe("a stopped TPM", () => {
     expect(fs.readdirSync(folder).sort()).toEqual(["state"]);
   });
 
+  test.each([["list"], ["create"]])("that is not there has none: %s says so", async (command) => {
+    expect(await wtpm("snapshot", command, "--state", "nowhere")).toMatchObject({
+      status: 1,
+      stdout: "",
+      stderr: expect.stringContaining("there is no nowhere"),
+    });
+    expect(await wtpm("snapshot", command)).toMatchObject({ status: 1, stderr: expect.stringContaining("wtpm-state") });
+  });
+
   test.each([
     ["memory://", "there can be no snapshots"],
     ["file:///dev/null", "there can be no snapshots"],
@@ -309,7 +318,8 @@ describe("a running TPM", () => {
   test("of `wtpm start` has snapshots too", async () => {
     const program = spawn(node!, [...script, "start", "--quiet", "--state", state], { stdio: "ignore" });
     cleanups.push(() => ended(program));
-    await until("the TPM", async () => (await snapshot("create", "a")).stdout.includes("running TPM"));
+    await until("the TPM", () => fs.existsSync(path.join(state, ".wtpm")));
+    expect(await said(snapshot("create", "a"))).toContain("running TPM");
     expect(await said(snapshot("restore", "a", "--running"))).toContain("goes on");
   });
 
@@ -368,6 +378,13 @@ describe("an encrypted state", () => {
   });
 });
 
+/** Milliseconds. */
+async function timeOf(work: () => Promise<unknown>): Promise<number> {
+  const start = performance.now();
+  await work();
+  return performance.now() - start;
+}
+
 /** Everything in the repository can be loaded. */
 function whole(): string[] {
   const repository = new SnapshotRepository(path.join(state, "snapshots"));
@@ -382,14 +399,15 @@ describe("killed", () => {
     await said(snapshot("create", "zero"));
     await write(1);
     await said(snapshot("create", "one"));
+    const usual = await timeOf(() => snapshot("create", "two"));
     const random = new Seeded("snapshot kills");
-    const known = new Set(["zero", "one"]);
+    const known = new Set(["zero", "one", "two"]);
     for (let kill = 0; kill < KILLS; kill++) {
       const name = random.pick(["zero", "one"]);
       const words = random.below(2) ? ["create", `k${kill}`] : ["restore", name, "--no-undo"];
       const child = spawn(node!, [...script, "snapshot", ...words, "--state", state], { stdio: "ignore" });
       const exit = new Promise<number | null>((resolve) => child.once("exit", resolve));
-      const timer = setTimeout(() => child.kill("SIGKILL"), 60 + random.below(120));
+      const timer = setTimeout(() => child.kill("SIGKILL"), (0.4 + random.below(70) / 100) * usual);
       const status = await exit;
       clearTimeout(timer);
       const names = whole();
@@ -411,13 +429,14 @@ describe("killed", () => {
     let client = await connected(emulator);
     parametersOf(await client.execute(nvWrite(INDEX, Buffer.alloc(SIZE, 1))));
     await said(snapshot("create", "one"));
+    const usual = await timeOf(() => snapshot("create", "two"));
     const random = new Seeded("snapshot server kills");
-    let known = 2;
+    let known = 3;
     for (let kill = 0; kill < KILLS; kill++) {
       const words = random.below(2) ? ["create"] : ["restore", random.pick(["zero", "one"]), "--running"];
       const server = emulator.process;
       const asked = snapshot(...words);
-      const timer = setTimeout(() => void server.kill(), 60 + random.below(100));
+      const timer = setTimeout(() => void server.kill(), (0.4 + random.below(70) / 100) * usual);
       const { status } = await asked;
       clearTimeout(timer);
       await server.kill();

@@ -1,8 +1,11 @@
 // The management channel alone: whatever bytes come in whatever pieces, every line gets one reply, and nothing is kept beyond its limits.
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { ManagementChannel, type ManagementCommand, MAX_REQUEST } from "../../src/server/management-channel.ts";
+import { LazyManagement, type ServerManagement } from "../../src/server/management-lazy.ts";
+import type { ServedTpm } from "../../src/server/served-tpm.ts";
 import type { Connection, ConnectionHandler } from "../../src/server/transport.ts";
+import { until } from "../support/process.ts";
 
 /** A connection whose other side is the test. */
 class FakeConnection implements Connection {
@@ -152,4 +155,74 @@ test("a client that has ended gets the reply to what it asked, and then the end"
   expect(await connection.replies(1)).toHaveLength(1);
   await Promise.resolve();
   expect(connection.closed).toBe(true);
+});
+
+describe("management that is loaded late", () => {
+  const made = (options: { eager?: boolean; hasSnapshots?: boolean; fails?: boolean } = {}) => {
+    const told: string[] = [];
+    const management: ServerManagement = {
+      attach: () => void told.push("attach"),
+      owned: (owned) => void told.push(owned ? "owned" : "given up"),
+      volatileOnce: () => true,
+      ready: async () => void told.push("ready"),
+      close: async () => void told.push("close"),
+    };
+    const lazy = new LazyManagement({
+      eager: options.eager ?? false,
+      hasSnapshots: () => options.hasSnapshots ?? false,
+      warn: (sentence) => told.push(sentence),
+      load: async () => {
+        told.push("load");
+        if (options.fails) throw new Error("no such module");
+        return management;
+      },
+    });
+    lazy.attach({} as ServedTpm);
+    return { lazy, told };
+  };
+
+  test("is not loaded for a state that is not owned, or only for a moment", async () => {
+    const { lazy, told } = made();
+    lazy.owned(false);
+    lazy.owned(true);
+    lazy.owned(false);
+    expect(lazy.volatileOnce()).toBe(false);
+    await lazy.ready();
+    await lazy.close();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(told).toEqual([]);
+  });
+
+  test("is loaded a moment after the state was taken, once", async () => {
+    const { lazy, told } = made();
+    lazy.owned(true);
+    await lazy.ready();
+    expect(told).toEqual([]);
+    await until("it to be told", () => told.includes("owned"));
+    lazy.owned(false);
+    lazy.owned(true);
+    await lazy.close();
+    expect(told).toEqual(["load", "attach", "owned", "given up", "owned", "close"]);
+  });
+
+  test("is waited for where nothing else shows that the state is in use", async () => {
+    const { lazy, told } = made({ eager: true });
+    lazy.owned(true);
+    await lazy.ready();
+    expect(told).toEqual(["load", "attach", "owned", "ready"]);
+  });
+
+  test("is asked about a volatile state where there are snapshots", async () => {
+    const { lazy, told } = made({ hasSnapshots: true });
+    expect(await lazy.volatileOnce()).toBe(true);
+    lazy.owned(true);
+    await until("it to be told", () => told.includes("owned"));
+    expect(told).toEqual(["load", "attach", "owned"]);
+  });
+
+  test("that cannot be loaded is a warning", async () => {
+    const { lazy, told } = made({ fails: true });
+    lazy.owned(true);
+    await until("the warning", () => told.includes("no management socket: no such module"));
+  });
 });
