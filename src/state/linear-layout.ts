@@ -6,18 +6,20 @@
 // Entries 0, 1 and 2 are the permanent, the volatile and the save state. swtpm writes a state that fits into its section in place; else it
 // moves the sections behind down by the section's size, and puts the state at the end: there must be no gap between two sections.
 //
-// This program never touches a live section. A commit writes all states into a free region, syncs that, and then switches the header:
+// This program never touches a live section. A commit writes all states into a free region, then the header, and syncs both at once:
 //
-//   0      header
+//   0      header, and behind it what swtpm leaves alone: sequence number, generation, SHA-256 of the states, SHA-256 of all of that
 //   4096k  a region: 512 bytes of record, then the sections
 //
-// The record holds the header before the commit and the one of the commit, so that a header that was written in part (some bytes old, some
-// new) is recognised and completed. A header that is neither was written by swtpm, and counts as it is.
+// If only a part of that reaches the disk, the digest does not fit, and the region of the commit before is still there as it was: its record
+// tells what its header was. A header without the digest of its own was written by swtpm, and counts as it is.
 import { createHash } from "node:crypto";
 import type { StateBlobType } from "../backend/backend.ts";
 import { BLOB_TYPES, StateError } from "./store.ts";
 
 export const HEADER_SIZE = 192;
+/** The header and what this program keeps behind it: what a disk writes at once. */
+export const BLOCK_SIZE = 512;
 export const RECORD_SIZE = 512;
 /** Where regions begin: multiples of what disks write at once. */
 export const REGION_ALIGNMENT = 4096;
@@ -42,20 +44,21 @@ export type Sections = { readonly [type in StateBlobType]?: Section };
 /**
  * The sections of a header; undefined when it is none.
  *
+ * @param name the store's, for messages.
  * @throws StateError "too-new" for a newer version, and for entries of more than one TPM.
  */
-export function parseHeader(header: Uint8Array): Sections | undefined {
+export function parseHeader(header: Uint8Array, name = "the linear store"): Sections | undefined {
   const view = viewOf(header);
   if (header.length < HEADER_SIZE || view.getBigUint64(0, true) !== MAGIC) return undefined;
   if (header[8]! > VERSION)
-    throw new StateError("too-new", `the linear store has version ${header[8]}; this program knows version ${VERSION}`);
+    throw new StateError("too-new", `${name} has version ${header[8]}; this program knows version ${VERSION}`);
   const sections: { [type in StateBlobType]?: Section } = {};
   for (let entry = 0; entry < ENTRY_COUNT; entry++) {
     const at = ENTRIES_AT + entry * ENTRY_SIZE;
     const offset = view.getUint32(at, true);
     if (offset === 0) continue;
     const type = BLOB_TYPES[entry];
-    if (!type) throw new StateError("too-new", "the linear store holds more states than those of one TPM");
+    if (!type) throw new StateError("too-new", `${name} holds more states than those of one TPM`);
     sections[type] = { offset, size: view.getUint32(at + 4, true), room: view.getUint32(at + 8, true) };
   }
   return sections;
@@ -81,24 +84,62 @@ export function encodeHeader(sections: Sections): Uint8Array {
 /** The header of a store that holds nothing. */
 export const EMPTY_HEADER: Uint8Array = encodeHeader({});
 
-/** What a commit says of itself, in front of its sections. */
-export interface LinearRecord {
+/** What identifies a commit. */
+export interface Commit {
   /** Counts attempts to commit: what is newer. */
   readonly sequence: number;
   readonly generation: number;
-  /** The header that the commit found. */
-  readonly before: Uint8Array;
-  /** The header that it writes. */
-  readonly after: Uint8Array;
   /** SHA-256 of the states, one behind the other. */
   readonly digest: Uint8Array;
 }
 
-const RECORD_MAGIC = Uint8Array.from("wtpm-lin", (letter) => letter.charCodeAt(0));
+const SEAL_MAGIC = ascii("wtpm-hdr");
+const SEAL_AT = HEADER_SIZE;
+const SEAL_DIGEST_AT = SEAL_AT + 24;
+const SEAL_CHECKSUM_AT = SEAL_DIGEST_AT + 32;
+
+/** The first block of a store: a header, and the commit that wrote it. */
+export function encodeBlock(header: Uint8Array, { sequence, generation, digest }: Commit): Uint8Array {
+  const block = new Uint8Array(BLOCK_SIZE);
+  const view = viewOf(block);
+  block.set(header);
+  block.set(SEAL_MAGIC, SEAL_AT);
+  view.setBigUint64(SEAL_AT + 8, BigInt(sequence), true);
+  view.setBigUint64(SEAL_AT + 16, BigInt(generation), true);
+  block.set(digest, SEAL_DIGEST_AT);
+  block.set(sha256(block.subarray(0, SEAL_CHECKSUM_AT)), SEAL_CHECKSUM_AT);
+  return block;
+}
+
+/** The commit that wrote a block; undefined when another program wrote its header, or only a part of it was written. */
+export function sealOf(block: Uint8Array): Commit | undefined {
+  const checksum = block.subarray(SEAL_CHECKSUM_AT, SEAL_CHECKSUM_AT + 32);
+  if (!equal(block.subarray(SEAL_AT, SEAL_AT + 8), SEAL_MAGIC)) return undefined;
+  if (!equal(sha256(block.subarray(0, SEAL_CHECKSUM_AT)), checksum)) return undefined;
+  const view = viewOf(block);
+  return {
+    sequence: Number(view.getBigUint64(SEAL_AT + 8, true)),
+    generation: Number(view.getBigUint64(SEAL_AT + 16, true)),
+    digest: block.slice(SEAL_DIGEST_AT, SEAL_CHECKSUM_AT),
+  };
+}
+
+/** What a commit says of itself in front of its sections. */
+export interface LinearRecord extends Commit {
+  /** The header that the commit found. */
+  readonly before: Uint8Array;
+  /** The header that it writes. */
+  readonly after: Uint8Array;
+  /** What it found was written by another program. */
+  readonly tookOver: boolean;
+}
+
+const RECORD_MAGIC = ascii("wtpm-lin");
 const [SEQUENCE_AT, GENERATION_AT, BEFORE_AT] = [8, 16, 24];
 const AFTER_AT = BEFORE_AT + HEADER_SIZE;
 const DIGEST_AT = AFTER_AT + HEADER_SIZE;
-const CHECKSUM_AT = DIGEST_AT + 32;
+const TOOK_OVER_AT = DIGEST_AT + 32;
+const CHECKSUM_AT = TOOK_OVER_AT + 1;
 
 export function encodeRecord(record: LinearRecord): Uint8Array {
   const bytes = new Uint8Array(RECORD_SIZE);
@@ -109,6 +150,7 @@ export function encodeRecord(record: LinearRecord): Uint8Array {
   bytes.set(record.before, BEFORE_AT);
   bytes.set(record.after, AFTER_AT);
   bytes.set(record.digest, DIGEST_AT);
+  bytes[TOOK_OVER_AT] = record.tookOver ? 1 : 0;
   bytes.set(sha256(bytes.subarray(0, CHECKSUM_AT)), CHECKSUM_AT);
   return bytes;
 }
@@ -126,7 +168,8 @@ export function findRecords(image: Uint8Array): LinearRecord[] {
       generation: Number(view.getBigUint64(GENERATION_AT, true)),
       before: bytes.slice(BEFORE_AT, AFTER_AT),
       after: bytes.slice(AFTER_AT, DIGEST_AT),
-      digest: bytes.slice(DIGEST_AT, CHECKSUM_AT),
+      digest: bytes.slice(DIGEST_AT, TOOK_OVER_AT),
+      tookOver: bytes[TOOK_OVER_AT] === 1,
     });
   }
   return records.sort((a, b) => b.sequence - a.sequence);
@@ -137,14 +180,14 @@ export function isMixture(bytes: Uint8Array, one: Uint8Array, other: Uint8Array)
   return bytes.every((byte, i) => byte === one[i] || byte === other[i]);
 }
 
-/** A region that is ready to be written, and the header that makes it the live one. */
+/** A region that is ready to be written, and the block that makes it the live one. */
 export interface Region {
   readonly start: number;
   /** Where it ends, with what sections have in spare. */
   readonly end: number;
   /** Record and sections, up to the end of the last state. */
   readonly bytes: Uint8Array;
-  readonly header: Uint8Array;
+  readonly block: Uint8Array;
 }
 
 export type EncodedStates = { readonly [type in StateBlobType]?: Uint8Array };
@@ -153,7 +196,7 @@ export type EncodedStates = { readonly [type in StateBlobType]?: Uint8Array };
 export function layOut(
   states: EncodedStates,
   live: { readonly start: number; readonly end: number },
-  commit: { readonly sequence: number; readonly generation: number; readonly before: Uint8Array },
+  commit: Omit<LinearRecord, "after" | "digest">,
 ): Region {
   const sections: { [type in StateBlobType]?: Section } = {};
   const types = BLOB_TYPES.filter((type) => states[type]);
@@ -173,7 +216,7 @@ export function layOut(
   for (const type of types) bytes.set(states[type]!, sections[type]!.offset - start);
   const digest = digestOf(types.map((type) => states[type]!));
   bytes.set(encodeRecord({ ...commit, after: header, digest }));
-  return { start, end: offset, bytes, header };
+  return { start, end: offset, bytes, block: encodeBlock(header, { ...commit, digest }) };
 }
 
 /** What is not to be overwritten: the sections, and the record in front of them. */
@@ -205,6 +248,10 @@ function alignUp(offset: number): number {
 
 function sha256(bytes: Uint8Array): Uint8Array {
   return createHash("sha256").update(bytes).digest();
+}
+
+function ascii(text: string): Uint8Array {
+  return Uint8Array.from(text, (letter) => letter.charCodeAt(0));
 }
 
 function viewOf(bytes: Uint8Array): DataView {

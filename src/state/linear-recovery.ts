@@ -1,11 +1,12 @@
 // Which states of a linear store's image are the newest whole ones.
 import type { StateBlobType } from "../backend/backend.ts";
 import { decodeFile, isDamage } from "./dir-recovery.ts";
-import type { StateFormat, StoredBlob } from "./format.ts";
+import type { StateFormat } from "./format.ts";
 import {
+  BLOCK_SIZE,
   digestOf,
-  type EncodedStates,
   EMPTY_HEADER,
+  type EncodedStates,
   equal,
   extentOf,
   findRecords,
@@ -14,18 +15,22 @@ import {
   type LinearRecord,
   parseHeader,
   type Section,
-  type Sections,
+  sealOf,
 } from "./linear-layout.ts";
-import { BLOB_TYPES, StateError } from "./store.ts";
+import { BLOB_TYPES, type StateBlobs, StateError } from "./store.ts";
 
 /** What a linear store holds. */
 export interface LinearState {
   /** The first bytes of the store as they are: what the next commit replaces. */
-  readonly header: Uint8Array;
+  readonly block: Uint8Array;
   /** The store has no header yet. */
   readonly empty: boolean;
+  /** Written by a commit of this program that is there as a whole: the next one need not be afraid of what it finds. */
+  readonly own: boolean;
+  /** Some state was written by another program. */
+  readonly foreign: boolean;
   readonly states: EncodedStates;
-  readonly blobs: { readonly [type in StateBlobType]?: Uint8Array };
+  readonly blobs: StateBlobs;
   /** What must not be overwritten. */
   readonly live: { readonly start: number; readonly end: number };
   readonly generation: number;
@@ -35,12 +40,15 @@ export interface LinearState {
   readonly note?: string;
 }
 
-/** A header that may be the one that counts. */
-interface Candidate {
-  readonly header: Uint8Array;
-  /** The commit that it belongs to, if the states have to be exactly those of it. */
-  readonly record?: LinearRecord;
-  readonly note?: string;
+/** The states that a header points to. */
+interface Found {
+  readonly states: EncodedStates;
+  readonly blobs: StateBlobs;
+  readonly live: LinearState["live"];
+  readonly digest: Uint8Array;
+  /** The generation that the permanent state was stored with; 0 for one of swtpm's. */
+  readonly permanentGeneration: number;
+  readonly foreign: boolean;
 }
 
 /**
@@ -50,82 +58,132 @@ interface Candidate {
  * @throws StateError "damaged" when nothing whole is left, "too-new", "encrypted".
  */
 export function readLinear(image: Uint8Array, format: StateFormat, name: string): LinearState {
-  const header = new Uint8Array(HEADER_SIZE);
-  header.set(image.subarray(0, HEADER_SIZE));
-  const records = findRecords(image);
-  let failure: StateError | undefined;
-  for (const candidate of candidates(header, records)) {
+  const block = new Uint8Array(BLOCK_SIZE);
+  block.set(image.subarray(0, BLOCK_SIZE));
+  return new Reader(image, format, name, block).read();
+}
+
+class Reader {
+  readonly #image: Uint8Array;
+  readonly #format: StateFormat;
+  readonly #name: string;
+  readonly #block: Uint8Array;
+  readonly #header: Uint8Array;
+  readonly #records: readonly LinearRecord[];
+
+  constructor(image: Uint8Array, format: StateFormat, name: string, block: Uint8Array) {
+    this.#image = image;
+    this.#format = format;
+    this.#name = name;
+    this.#block = block;
+    this.#header = block.subarray(0, HEADER_SIZE);
+    this.#records = findRecords(image);
+  }
+
+  read(): LinearState {
+    const seal = sealOf(this.#block);
+    let failure: StateError | undefined;
     try {
-      const sections = parseHeader(candidate.header);
-      if (!sections) throw new StateError("damaged", "its header is damaged");
-      const note = candidate.note && `${failure ? `${failure.message}; ` : ""}${candidate.note}`;
-      return { ...decoded(image, format, name, sections, candidate, records), header, ...(note ? { note } : {}) };
+      const found = this.#find(this.#header);
+      if (seal && equal(found.digest, seal.digest)) return this.#state(found, { own: true });
+      if (!seal) return this.#unsealed(found);
+      // swtpm writes in place, and leaves the header and what is behind it as it is.
+      if (found.foreign) return this.#state(found, {});
+      failure = new StateError("damaged", `${this.#name}: what was stored last did not reach the disk as a whole`);
     } catch (error) {
-      if (!(error instanceof StateError)) throw error;
-      failure ??= new StateError(
-        error.kind,
-        error.message.startsWith(name) ? error.message : `${name}: ${error.message}`,
-      );
-      if (!isDamage(error)) throw failure;
+      if (!isDamage(error)) throw error;
+      failure = error;
+    }
+    const { found, record } = this.#newestWhole() ?? {};
+    if (found)
+      return this.#state(found, { note: `${failure.message}; generation ${record!.generation} is taken instead` });
+    if (this.#isNew()) return this.#state(this.#find(EMPTY_HEADER), { empty: true });
+    throw failure;
+  }
+
+  /**
+   * What a header points to that no commit vouches for: swtpm wrote it, or it was written in part. In the latter case there is a commit that
+   * is as new, or one that was about to take a state of swtpm's over.
+   */
+  #unsealed(found: Found): LinearState {
+    const newest = this.#newestWhole();
+    if (!newest) return this.#state(found, {});
+    const { before, after, tookOver } = newest.record;
+    const interrupted = found.foreign
+      ? tookOver && !equal(before, this.#header) && isMixture(this.#header, before, after)
+      : newest.found.permanentGeneration >= found.permanentGeneration;
+    if (!interrupted) return this.#state(found, {});
+    return this.#state(newest.found, { note: `${this.#name}: the header was written in part, and is completed` });
+  }
+
+  #newestWhole(): { found: Found; record: LinearRecord } | undefined {
+    for (const record of this.#records) {
+      const found = this.#findWhole(record);
+      if (found) return { found, record };
+    }
+    return undefined;
+  }
+
+  /** The states of a commit, if they are those that it wrote. */
+  #findWhole(record: LinearRecord): Found | undefined {
+    try {
+      const found = this.#find(record.after);
+      return equal(found.digest, record.digest) ? found : undefined;
+    } catch (error) {
+      if (isDamage(error)) return undefined;
+      throw error;
     }
   }
-  if (!failure && isMixture(header, new Uint8Array(HEADER_SIZE), EMPTY_HEADER))
-    return { header, empty: true, states: {}, blobs: {}, live: extentOf({}), generation: 0, sequence: 0 };
-  throw (
-    failure ??
-    new StateError("damaged", `${name} is no linear store, and not empty; wipe it if a new TPM is to be kept there`)
-  );
-}
 
-function* candidates(header: Uint8Array, records: readonly LinearRecord[]): Generator<Candidate> {
-  const exact = records.find((record) => equal(record.after, header));
-  const untouched = exact ?? records.find((record) => equal(record.before, header));
-  const torn = untouched ? undefined : records.find((record) => isMixture(header, record.before, record.after));
-  if (torn)
-    yield { header: torn.after, record: torn, note: "the header was written in part, and completed from its copy" };
-  else if (equal(header.subarray(0, 8), EMPTY_HEADER.subarray(0, 8))) yield { header };
-  for (const record of records) {
-    if (record === exact || record === torn) continue;
-    yield { header: record.after, record, note: `generation ${record.generation} is taken instead` };
+  /** @throws StateError "damaged" when a state is not whole. */
+  #find(header: Uint8Array): Found {
+    const sections = this.#sectionsOf(header);
+    const states: { [type in StateBlobType]?: Uint8Array } = {};
+    const blobs: { [type in StateBlobType]?: Uint8Array } = {};
+    let [foreign, permanentGeneration] = [false, 0];
+    for (const type of BLOB_TYPES) {
+      const section = sections[type];
+      if (!section) continue;
+      const bytes = this.#contentOf(section);
+      const stored = decodeFile(`${this.#name} (${type} state)`, () => this.#format.decode(type, bytes));
+      [states[type], blobs[type]] = [bytes, stored.blob];
+      foreign ||= stored.generation === undefined;
+      if (type === "permanent") permanentGeneration = stored.generation ?? 0;
+    }
+    const digest = digestOf(BLOB_TYPES.flatMap((type) => states[type] ?? []));
+    return { states, blobs, live: extentOf(sections), digest, permanentGeneration, foreign };
   }
-}
 
-function decoded(
-  image: Uint8Array,
-  format: StateFormat,
-  name: string,
-  sections: Sections,
-  candidate: Candidate,
-  records: readonly LinearRecord[],
-): Omit<LinearState, "header" | "note"> {
-  const states: { [type in StateBlobType]?: Uint8Array } = {};
-  const blobs: { [type in StateBlobType]?: Uint8Array } = {};
-  let generation = records.reduce((newest, record) => Math.max(newest, record.generation), 0);
-  for (const type of BLOB_TYPES) {
-    const section = sections[type];
-    if (!section) continue;
-    const bytes = contentOf(image, section);
-    const stored: StoredBlob = decodeFile(`${name} (${type} state)`, () => format.decode(type, bytes));
-    [states[type], blobs[type]] = [bytes, stored.blob];
-    generation = Math.max(generation, stored.generation ?? 0);
+  #sectionsOf(header: Uint8Array) {
+    const sections = parseHeader(header, this.#name);
+    if (sections) return sections;
+    throw new StateError(
+      "damaged",
+      `${this.#name} is no linear store, and not empty; wipe it if a new TPM is to be kept there`,
+    );
   }
-  const digest = digestOf(BLOB_TYPES.flatMap((type) => states[type] ?? []));
-  if (candidate.record && !equal(digest, candidate.record.digest))
-    throw new StateError("damaged", "the copy of the header and the states do not belong together");
-  const own = records.some((record) => equal(record.after, candidate.header) && equal(record.digest, digest));
-  return {
-    empty: false,
-    states,
-    blobs,
-    live: extentOf(sections),
-    // What swtpm wrote counts as one generation.
-    generation: own || Object.keys(states).length === 0 ? generation : generation + 1,
-    sequence: records[0]?.sequence ?? 0,
-  };
-}
 
-function contentOf(image: Uint8Array, { offset, size, room }: Section): Uint8Array {
-  if (offset < HEADER_SIZE || size > room || offset + size > image.length)
-    throw new StateError("damaged", "its header points to where nothing can be");
-  return image.slice(offset, offset + size);
+  #contentOf({ offset, size, room }: Section): Uint8Array {
+    if (offset < HEADER_SIZE || size > room || offset + size > this.#image.length)
+      throw new StateError("damaged", `${this.#name}: the header points to where nothing can be`);
+    return this.#image.slice(offset, offset + size);
+  }
+
+  /** Nothing was ever written, or a part of the first header. */
+  #isNew(): boolean {
+    return isMixture(this.#header, new Uint8Array(HEADER_SIZE), EMPTY_HEADER);
+  }
+
+  #state(found: Found, { own = false, empty = false, note = "" }): LinearState {
+    const { states, blobs, live, foreign } = found;
+    const begun = this.#records.map(({ generation }) => generation);
+    const newest = Math.max(0, sealOf(this.#block)?.generation ?? 0, found.permanentGeneration, ...begun);
+    return {
+      ...{ block: this.#block, empty, own, foreign, states, blobs, live },
+      // What swtpm wrote counts as one generation.
+      generation: foreign ? newest + 1 : newest,
+      sequence: this.#records[0]?.sequence ?? 0,
+      ...(note ? { note } : {}),
+    };
+  }
 }

@@ -5,6 +5,7 @@ import { plainFormat } from "./container.ts";
 import type { StateFormat } from "./format.ts";
 import {
   type EncodedStates,
+  BLOCK_SIZE,
   EMPTY_HEADER,
   equal,
   HEADER_SIZE,
@@ -66,7 +67,7 @@ const { O_RDONLY, O_RDWR, O_CREAT, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = nodeFs.con
 
 /**
  * State in one file, or on a block device, in swtpm's layout (linear-layout.ts). A commit writes everything into free space, and then the
- * 192 bytes of the header; the generation before stays whole until the next commit but one.
+ * header; the generation before stays whole until the next commit but one.
  *
  * Without a lock the header is compared before every commit with what this store wrote last.
  */
@@ -156,13 +157,15 @@ export class LinearStore implements StateStore {
     }
     // A commit of unknown outcome may be live already: it is repeated byte for byte.
     const attempt = this.#pending?.next === next ? this.#pending : this.#prepare(next);
+    const { start, end, block } = attempt.region;
     this.#writeRegion(fd, attempt.region);
     this.#pending = attempt;
-    this.#switchTo(fd, attempt.region.header);
+    // Where swtpm wrote, its states may begin right behind the header.
+    this.#switchTo(fd, this.#state.foreign ? block.subarray(0, HEADER_SIZE) : block);
+    if (this.#state.foreign) this.#wipe(fd, attempt.region);
     this.#pending = undefined;
-    const { start, end } = attempt.region;
     this.#state = {
-      ...{ header: attempt.region.header, empty: false, states: attempt.states, blobs: next.blobs },
+      ...{ block, empty: false, own: true, foreign: false, states: attempt.states, blobs: next.blobs },
       ...{ live: { start, end }, generation: next.number, sequence: this.#sequence },
     };
     this.#current = next;
@@ -174,10 +177,15 @@ export class LinearStore implements StateStore {
 
   #prepare(next: Generation): Attempt {
     const states = this.#encode(next);
-    const { live, header } = this.#state;
+    const { live, block, foreign } = this.#state;
     const other = this.#pending?.region ?? live;
     const occupied = { start: Math.min(live.start, other.start), end: Math.max(live.end, other.end) };
-    const commit = { sequence: ++this.#sequence, generation: next.number, before: header };
+    const commit = {
+      sequence: ++this.#sequence,
+      generation: next.number,
+      before: block.subarray(0, HEADER_SIZE),
+      tookOver: foreign,
+    };
     return { next, states, region: layOut(states, occupied, commit) };
   }
 
@@ -193,7 +201,10 @@ export class LinearStore implements StateStore {
     return states;
   }
 
-  /** Until this is done, and when it fails, the store holds what it held: that or, if `#pending`, one of two. */
+  /**
+   * Until this is done, and when it fails, the store holds what it held: that or, if `#pending`, one of two. Where there is no commit before
+   * that could take the place of one that did not reach the disk as a whole, the region is synced before the header points to it.
+   */
   #writeRegion(fd: number, region: Region): void {
     try {
       const stat = this.#fs.fstatSync(fd);
@@ -205,7 +216,7 @@ export class LinearStore implements StateStore {
         throw new Error(`ENOSPC: the device has no room for the new state beside the old one (${region.end} bytes)`);
       }
       writeAll(this.#fs, fd, region.bytes, region.start);
-      this.#sync(fd);
+      if (!this.#state.own) this.#sync(fd);
       verifyContent(this.#fs, fd, region.bytes, region.start);
     } catch (error) {
       const failure = ioError(`cannot write the state: ${this.#path}`, error);
@@ -213,14 +224,31 @@ export class LinearStore implements StateStore {
     }
   }
 
-  #switchTo(fd: number, header: Uint8Array): void {
+  #switchTo(fd: number, block: Uint8Array): void {
     try {
-      writeAll(this.#fs, fd, header, 0);
+      writeAll(this.#fs, fd, block, 0);
       this.#sync(fd);
     } catch (error) {
-      const message = `cannot make the state durable: ${this.#path}: ${(error as Error).message}`;
-      throw new StateError("unknown", message, { cause: error });
+      throw this.#notDurable(error);
     }
+  }
+
+  /** Removes what another program wrote, so that nothing of it can ever be taken for what a commit did not bring to the disk. */
+  #wipe(fd: number, { start, end, block }: Region): void {
+    try {
+      const size = Math.min(this.#sizeOf(fd, this.#fs.fstatSync(fd)), MAX_SIZE);
+      writeAll(this.#fs, fd, block.subarray(HEADER_SIZE), HEADER_SIZE);
+      writeAll(this.#fs, fd, new Uint8Array(start - BLOCK_SIZE), BLOCK_SIZE);
+      writeAll(this.#fs, fd, new Uint8Array(Math.max(0, size - end)), end);
+      this.#sync(fd);
+    } catch (error) {
+      throw this.#notDurable(error);
+    }
+  }
+
+  #notDurable(error: unknown): StateError {
+    const message = `cannot make the state durable: ${this.#path}: ${(error as Error).message}`;
+    return new StateError("unknown", message, { cause: error });
   }
 
   #sync(fd: number): void {
@@ -230,21 +258,15 @@ export class LinearStore implements StateStore {
   /** Somebody may have written since the header was read: before the lock was taken, or at any time without one. */
   #verify(fd: number): void {
     if (this.#verified && this.#lock.held) return;
-    const header = new Uint8Array(HEADER_SIZE);
-    try {
-      this.#fs.readSync(fd, header, 0, HEADER_SIZE, 0);
-    } catch (error) {
-      throw ioError(`cannot read the state: ${this.#path}`, error);
-    }
-    const changed = this.#verified ? !this.#isOwn(header) : this.#contentChanged();
+    const changed = this.#verified ? !this.#isKnown(this.#readBlock(fd)) : this.#contentChanged();
     if (changed)
       throw new StateError("conflict", `${this.name}: the state was changed by another process after it was read`);
     this.#verified = true;
   }
 
-  /** The header written last, or one that is on its way to that of a commit of unknown outcome. */
-  #isOwn(header: Uint8Array): boolean {
-    return isMixture(header, this.#state.header, this.#pending?.region.header ?? this.#state.header);
+  /** The block written last, or one that is on its way to that of a commit of unknown outcome. */
+  #isKnown(block: Uint8Array): boolean {
+    return isMixture(block, this.#state.block, this.#pending?.region.block ?? this.#state.block);
   }
 
   #contentChanged(): boolean {
@@ -273,13 +295,21 @@ export class LinearStore implements StateStore {
     for (let attempt = 1; ; attempt++) {
       try {
         const state = readLinear(this.#readImage(fd), this.#format, this.name);
-        const header = new Uint8Array(HEADER_SIZE);
-        this.#fs.readSync(fd, header, 0, HEADER_SIZE, 0);
-        if (equal(header, state.header) || attempt === READ_ATTEMPTS) return state;
+        if (equal(this.#readBlock(fd), state.block) || attempt === READ_ATTEMPTS) return state;
       } catch (error) {
         if (!(error instanceof StateError) || error.kind !== "damaged" || attempt === READ_ATTEMPTS) throw error;
       }
     }
+  }
+
+  #readBlock(fd: number): Uint8Array {
+    const block = new Uint8Array(BLOCK_SIZE);
+    try {
+      this.#fs.readSync(fd, block, 0, BLOCK_SIZE, 0);
+    } catch (error) {
+      throw ioError(`cannot read the state: ${this.#path}`, error);
+    }
+    return block;
   }
 
   #readImage(fd: number): Uint8Array {

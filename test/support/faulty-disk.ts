@@ -16,9 +16,23 @@ export interface DiskCall {
   readonly part?: (share: number) => void;
 }
 
-/** How much of what was written to a file, and not synced, is on the medium. */
-const DATA_LOSSES = ["all of it", "nothing", "half of the last write", "the second half", "its length only"] as const;
-type DataLoss = (typeof DATA_LOSSES)[number];
+/** What of a write is on the medium: sectors of 512 bytes, or halves of it. */
+type Arrived = "all" | "nothing" | "first half" | "second half" | "every other sector";
+
+/** How much of what was written to a file, and not synced, is on the medium: of its last write, and of those before. */
+interface DataLoss {
+  readonly last: Arrived;
+  readonly others: Arrived;
+  /** Not even the file's length is. */
+  readonly lengthToo?: boolean;
+}
+
+const DATA_LOSSES: readonly DataLoss[] = [
+  { last: "nothing", others: "nothing", lengthToo: true },
+  ...(["all", "nothing", "first half", "second half"] as const).flatMap((last) =>
+    (["all", "nothing", "first half", "every other sector"] as const).map((others) => ({ last, others })),
+  ),
+];
 
 interface Inode {
   cached: Buffer;
@@ -78,8 +92,10 @@ export class SimulatedDisk implements DirectoryFileSystem, LinearFileSystem {
       const done = changes.filter((_, i) => (changes.length <= 4 ? (subset >> i) & 1 : i < subset));
       const names = new Map(this.#durableNames);
       for (const change of done) applyNames(names, change);
-      for (const loss of DATA_LOSSES)
-        yield new Map([...names].map(([name, inode]) => [name, contentAfter(inode, loss)]));
+      const mostWrites = Math.max(0, ...[...names.values()].map(({ writes }) => writes.length));
+      for (const loss of mostWrites > 0 ? DATA_LOSSES : DATA_LOSSES.slice(0, 1))
+        if (mostWrites > 1 || loss.others === "all" || loss.lengthToo)
+          yield new Map([...names].map(([name, inode]) => [name, contentAfter(inode, loss)]));
     }
   }
 
@@ -254,18 +270,21 @@ function sync(inode: Inode): void {
   inode.writes.length = 0;
 }
 
-function contentAfter(inode: Inode, loss: DataLoss): Buffer {
-  const content = Buffer.alloc(loss === "nothing" ? inode.durable.length : inode.cached.length);
+function contentAfter(inode: Inode, { last, others, lengthToo }: DataLoss): Buffer {
+  const content = Buffer.alloc(lengthToo ? inode.durable.length : inode.cached.length);
   inode.durable.copy(content);
-  if (loss === "nothing" || loss === "its length only") return content;
-  for (const [i, { offset, bytes }] of inode.writes.entries()) {
-    const half = bytes.length >> 1;
-    const last = i === inode.writes.length - 1;
-    if (!last || loss === "all of it") bytes.copy(content, offset);
-    else if (loss === "half of the last write") bytes.copy(content, offset, 0, half);
-    else bytes.copy(content, offset + half, half);
-  }
+  for (const [i, { offset, bytes }] of inode.writes.entries())
+    for (const [from, to] of piecesOf(i === inode.writes.length - 1 ? last : others, bytes.length))
+      bytes.copy(content, offset + from, from, to);
   return content;
+}
+
+function* piecesOf(arrived: Arrived, size: number): Generator<readonly [from: number, to: number]> {
+  const half = size >> 1;
+  if (arrived === "all") yield [0, size];
+  if (arrived === "first half") yield [0, half];
+  if (arrived === "second half") yield [half, size];
+  if (arrived === "every other sector") for (let at = 0; at < size; at += 1024) yield [at, Math.min(at + 512, size)];
 }
 
 function statOf(inode: Inode) {
