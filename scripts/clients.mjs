@@ -12,6 +12,7 @@ import { root } from "./build-wasm.mjs";
 export const packages = {
   "busybox-static": "/bin/busybox",
   chromium: "/usr/bin/chromium",
+  "clevis-luks": "/usr/bin/clevis-luks-bind",
   "clevis-tpm2": "/usr/bin/clevis-encrypt-tpm2",
   cpio: "/usr/bin/cpio",
   "cryptsetup-bin": "/usr/sbin/cryptsetup",

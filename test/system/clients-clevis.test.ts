@@ -1,4 +1,5 @@
 // clevis: data that only this TPM decrypts, and with a PCR policy only in this state.
+import { Buffer } from "node:buffer";
 import { describe, expect, test } from "vitest";
 import { useClient } from "../support/clients.ts";
 import { WAYS } from "../support/clients-ways.ts";
@@ -30,5 +31,28 @@ describe.each(WAYS)("clevis-tpm2 over %s", (way) => {
     const jwe = await encrypt({});
     await client()("tpm2_clear");
     expect(await client().failsFed(jwe, "clevis", "decrypt")).toContain("Loading jwk to TPM2 failed!");
+  });
+
+  test("a LUKS2 volume that is bound to the TPM gives its passphrase to clevis", async () => {
+    client().write("volume", Buffer.alloc(20 << 20));
+    client().write("passphrase", SECRET);
+    const quick = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
+    const cryptsetup = "/usr/sbin/cryptsetup";
+    await client()(cryptsetup, "luksFormat", "--type", "luks2", "--batch-mode", ...quick, "volume", "passphrase");
+    const pin = ["tpm2", JSON.stringify({ pcr_bank: "sha256", pcr_ids: "16" })];
+    await client()("clevis", "luks", "bind", "-y", "-k", "passphrase", "-d", "volume", ...pin);
+    const passphrase = await client()("clevis", "luks", "pass", "-d", "volume", "-s", "1");
+    await client().feed(
+      passphrase,
+      cryptsetup,
+      "open",
+      "--test-passphrase",
+      "--key-slot",
+      "1",
+      "--key-file=-",
+      "volume",
+    );
+    await client()("tpm2_pcrextend", `16:sha256=${"01".repeat(32)}`);
+    await client().fails("clevis", "luks", "pass", "-d", "volume", "-s", "1");
   });
 });
