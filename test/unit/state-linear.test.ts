@@ -3,7 +3,14 @@ import os from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { plainFormat } from "../../src/state/container.ts";
-import { EMPTY_HEADER, encodeHeader, HEADER_SIZE, parseHeader, type Sections } from "../../src/state/linear-layout.ts";
+import {
+  BLOCK_SIZE,
+  EMPTY_HEADER,
+  encodeHeader,
+  HEADER_SIZE,
+  parseHeader,
+  type Sections,
+} from "../../src/state/linear-layout.ts";
 import { type LinearFileSystem, LinearStore, listLinearStates } from "../../src/state/linear-store.ts";
 import { StateError, type StateErrorKind } from "../../src/state/store.ts";
 import { swtpmContainer, swtpmLinearStore } from "../support/faulty-swtpm.ts";
@@ -144,12 +151,12 @@ describe("a linear store", () => {
     const store = new LinearStore(file);
     const fence = store.acquire();
     store.commit({ number: 1, blobs: { permanent: bytes(1) } }, fence);
-    const before = fs.readFileSync(file).subarray(0, HEADER_SIZE);
+    const before = fs.readFileSync(file).subarray(0, BLOCK_SIZE);
     store.commit({ number: 2, blobs: { permanent: random("2", 700), volatile: bytes(3) } }, fence);
     store.close();
     const image = fs.readFileSync(file);
     const seen = new Set<number>();
-    for (let written = 0; written <= HEADER_SIZE; written++) {
+    for (let written = 0; written <= BLOCK_SIZE; written++) {
       const torn = Buffer.from(image);
       before.copy(torn, written, written);
       fs.writeFileSync(file, torn);
@@ -159,6 +166,24 @@ describe("a linear store", () => {
       expect(blobs.volatile !== undefined).toBe(blobs.permanent!.length === 700);
     }
     expect(seen.size).toBe(2);
+  });
+
+  test("a commit of which only the header reached the disk gives way to the one before", () => {
+    const store = new LinearStore(file);
+    const fence = store.acquire();
+    // The third goes where the first was, with sections of the same sizes: they look as if they were its own.
+    for (const number of [1, 2, 3]) {
+      if (number === 3) fs.copyFileSync(file, `${file}.before`);
+      store.commit({ number, blobs: { permanent: bytes(number), volatile: bytes(number) } }, fence);
+    }
+    store.close();
+    const image = fs.readFileSync(`${file}.before`);
+    fs.readFileSync(file).copy(image, 0, 0, BLOCK_SIZE);
+    fs.writeFileSync(file, image);
+    const said: string[] = [];
+    const { blobs } = new LinearStore(file, { warn: (sentence) => said.push(sentence) }).load();
+    expect([blobs.permanent![0], blobs.volatile![0]]).toEqual([2, 2]);
+    expect(said[0]).toMatch(/did not reach the disk as a whole; generation 2 is taken instead/);
   });
 
   test("when the live states are damaged the generation before is taken, and that is said", () => {

@@ -199,7 +199,8 @@ describe.each(Object.entries(kinds))("%s", (_name, open) => {
     const read = disk.readSync.bind(disk);
     disk.readSync = (fd, bytes, at, length, offset) => {
       const size = read(fd, bytes, at, length, offset);
-      if (length > 192) bytes[at + length - 1]! ^= 1;
+      // What is read back, and not the header.
+      if (length !== 512) bytes[at + length - 1]! ^= 1;
       return size;
     };
     const second = { number: 2, blobs: { permanent: new Uint8Array(300) } };
