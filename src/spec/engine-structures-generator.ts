@@ -155,10 +155,10 @@ function generateInterface(name: string): string {
     lines.push("  switch (value) {", ...values.map((v) => `    case ${v}:`));
     lines.push(`      return ${guard ? `${guard} ? 0 : ${definition.error}` : "0"};`, "  }");
   }
-  if (definition.baseError) {
-    const others = Object.keys(constants[definition.base]?.values ?? {}).filter(
-      (v) => !values.includes(v) && !unimplementedValues.includes(v),
-    );
+  const { otherwise } = definition;
+  if (otherwise) {
+    const apart = [...values, ...unimplementedValues, ...otherwise.than];
+    const others = Object.keys(constants[definition.base]?.values ?? {}).filter((v) => !apart.includes(v));
     lines.push(
       "  switch (value) {",
       ...others.map((v) => `    case ${v}:`),
@@ -166,7 +166,7 @@ function generateInterface(name: string): string {
       "  }",
     );
   }
-  lines.push(`  return ${definition.baseError ?? definition.error};`, "}", "");
+  lines.push(`  return ${otherwise?.error ?? definition.error};`, "}", "");
   return lines.join("\n");
 }
 

@@ -133,6 +133,5 @@ export const unimplementedValues: readonly string[] = [
   "TPM_CAP_SPDM_SESSION_INFO",
   "TPM_HT_EXTERNAL_NV",
   "TPM_HT_PERMANENT_NV",
-  "TPM_ST_ATTEST_NV_DIGEST",
   "TPM_ST_FU_MANIFEST",
 ];

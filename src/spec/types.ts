@@ -27,8 +27,8 @@ export interface InterfaceDefinition {
   /** Plain numbers, for key sizes. */
   readonly numbers?: readonly number[];
   readonly error: string;
-  /** The error for what is no implemented constant of the base either: the reference implementations look at that first. */
-  readonly baseError?: string;
+  /** Another error for what is no implemented constant of the base either, or is one of these. */
+  readonly otherwise?: { readonly error: string; readonly than: readonly string[] };
 }
 
 /**

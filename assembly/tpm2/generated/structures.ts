@@ -2344,6 +2344,10 @@ export class TPMU_ATTEST {
   get nv(): TPMS_NV_CERTIFY_INFO {
     return changetype<TPMS_NV_CERTIFY_INFO>(changetype<usize>(this));
   }
+  @inline
+  get nvDigest(): TPMS_NV_DIGEST_CERTIFY_INFO {
+    return changetype<TPMS_NV_DIGEST_CERTIFY_INFO>(changetype<usize>(this));
+  }
 }
 
 export function unmarshal_TPMU_ATTEST(target: usize, selector: u32): u32 {
@@ -2362,6 +2366,8 @@ export function unmarshal_TPMU_ATTEST(target: usize, selector: u32): u32 {
       return unmarshal_TPMS_TIME_ATTEST_INFO(target);
     case TPM_ST_ATTEST_NV:
       return unmarshal_TPMS_NV_CERTIFY_INFO(target);
+    case TPM_ST_ATTEST_NV_DIGEST:
+      return unmarshal_TPMS_NV_DIGEST_CERTIFY_INFO(target);
   }
   return TPM_RC_SELECTOR;
 }
@@ -2388,6 +2394,9 @@ export function marshal_TPMU_ATTEST(target: usize, selector: u32): void {
       return;
     case TPM_ST_ATTEST_NV:
       marshal_TPMS_NV_CERTIFY_INFO(target);
+      return;
+    case TPM_ST_ATTEST_NV_DIGEST:
+      marshal_TPMS_NV_DIGEST_CERTIFY_INFO(target);
       return;
   }
 }
