@@ -93,18 +93,19 @@ export class ControlLockStep {
 
   async #request(asked: ControlRequest): Promise<void> {
     const code = readU32(asked.bytes, 0);
-    const request = code === CMD.INIT && this.#stale ? { ...asked, bytes: init(INIT_FLAG_DELETE_VOLATILE) } : asked;
+    const whole = !asked.long && !asked.short;
+    const request =
+      code === CMD.INIT && whole && this.#stale ? { ...asked, bytes: init(INIT_FLAG_DELETE_VOLATILE) } : asked;
     this.#note(`${request.name} ${Buffer.from(request.bytes.subarray(0, 60)).toString("hex")}`);
-    if ((code === CMD.INIT || code === CMD.STOP || code === CMD.SHUTDOWN) && !request.long)
-      await this.#shutDownTheirs();
+    if ((code === CMD.INIT || code === CMD.STOP || code === CMD.SHUTDOWN) && whole) await this.#shutDownTheirs();
     const send = (peer: ControlPeer) =>
-      code === CMD.SHUTDOWN && !request.long ? peer.shutDown(request.bytes) : peer.control(request.bytes);
+      code === CMD.SHUTDOWN && whole ? peer.shutDown(request.bytes) : peer.control(request.bytes);
     const [ours, theirs] = await Promise.all([send(this.#ours), send(this.#theirs)]);
     await this.#compare(request, ours, theirs);
     const ok = resultOf(ours) === RESULT.SUCCESS;
     if (ok) this.succeeded++;
     this.#history.push(`  = ${ours.slice(0, 40)}`);
-    if (request.long) return;
+    if (!whole) return;
     if (code === CMD.INIT) {
       this.#running = ok;
       this.#seen = false;

@@ -57,6 +57,8 @@ const MAKERS: readonly Maker[] = [
 const EXACT = ["INIT", "SHUTDOWN", "STOP", "GET_TPMESTABLISHED", "HASH_START", "HASH_END", "STORE_VOLATILE"] as const;
 
 export function controlRequest(random: Seeded, blobs: Blobs, running: boolean): ControlRequest {
+  // swtpm waits half a second for the rest of a request.
+  if (random.below(150) === 0) return tooShort(random);
   switch (random.below(40)) {
     case 0:
       return { ...request(random.pick(EXACT), random.bytes(random.pick([5, 8]))), long: true };
@@ -79,6 +81,22 @@ function pick(random: Seeded, blobs: Blobs, running: boolean): ControlRequest {
 /** A locality as tpm2-tss sends it, or as QEMU does. */
 function padded(random: Seeded, locality: number): Uint8Array {
   return Uint8Array.of(locality, ...random.bytes(random.pick([0, 3])));
+}
+
+/** Sizes of bodies of which something is missing; of those with data the size that they say is 8. */
+const SHORT = { INIT: 2, SET_LOCALITY: 0, RESET_TPMESTABLISHED: 0, GET_STATEBLOB: 8, SET_BUFFERSIZE: 3, GET_INFO: 15 };
+function tooShort(random: Seeded): ControlRequest {
+  const name = random.pick([...Object.keys(SHORT), "HASH_DATA", "SET_STATEBLOB"]) as
+    | keyof typeof SHORT
+    | "HASH_DATA"
+    | "SET_STATEBLOB";
+  const body =
+    name === "HASH_DATA"
+      ? [words(8), random.bytes(7)]
+      : name === "SET_STATEBLOB"
+        ? [words(0, random.pick([1, 2]), 8), random.bytes(5)]
+        : [random.bytes(SHORT[name])];
+  return { ...request(name, joined(...body)), short: true };
 }
 
 const counted = (data: Uint8Array): Uint8Array => joined(words(data.length), data);
