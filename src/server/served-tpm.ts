@@ -134,8 +134,9 @@ export class ServedTpm {
     const { backend } = this;
     if (backend.running) await backend.powerOff();
     for (const type of ["permanent", "volatile", "savestate"] as const)
-      await backend.setState(type, blobs[type] ?? new Uint8Array(0));
+      await this.setState(type, blobs[type] ?? new Uint8Array(0));
     await backend.powerOn({ deleteVolatile: run });
+    if (run) this.#volatileSet = false;
     this.#lastCommand = undefined;
     const { startup = "none" } = this.#options;
     if (!run) await backend.powerOff();

@@ -214,8 +214,9 @@ describe("a running TPM", () => {
     await contents.check();
   });
 
-  test("goes on as it was when its state cannot be stored", async () => {
-    let failing = false;
+  /** A store that fails so many of the next commits. */
+  function failing(): { wrap: (store: StateStore) => StateStore; fail: (times: number) => void } {
+    let left = 0;
     const wrap = (store: StateStore): StateStore => ({
       name: store.name,
       acquire: () => store.acquire(),
@@ -223,21 +224,56 @@ describe("a running TPM", () => {
       load: () => store.load(),
       close: () => store.close(),
       commit: (next, fence) => {
-        if (failing) {
-          failing = false;
-          throw new StateError("io", "the disk is full");
-        }
+        if (left-- > 0) throw new StateError("io", "the disk is full");
         return store.commit(next, fence);
       },
     });
+    return {
+      wrap,
+      fail: (times) => {
+        left = times;
+      },
+    };
+  }
+
+  test("goes on as it was when its state cannot be stored", async () => {
+    const { wrap, fail } = failing();
     const tpm = await start({ wrap });
     const contents = await TpmContents.make(await tpm.client());
     await tpm.ask("snapshot-create", { name: "a" });
     await contents.change();
-    failing = true;
+    fail(1);
     await expect(restore(tpm, "a")).rejects.toMatchObject({ kind: "storage", message: "the disk is full" });
     await contents.check();
     expect(tpm.repository.index()?.head).toBe("a");
+  });
+
+  test("is stopped, and starts as it was, when that cannot be stored either", async () => {
+    const { wrap, fail } = failing();
+    const tpm = await start({ wrap });
+    const client = await tpm.client();
+    const contents = await TpmContents.make(client);
+    await tpm.ask("snapshot-create", { name: "a" });
+    await contents.change();
+    fail(2);
+    expect(await kindOf(restore(tpm, "a"))).toBe("storage");
+    expect(await tpm.ask("status")).toMatchObject({ running: false });
+    expect(await (await tpm.control()).ask("0000000200000000")).toBe("00000000"); // CMD_INIT
+    await contents.check();
+    expect((await tpm.store.load()).blobs.volatile).toBeUndefined();
+  });
+
+  test("in failure mode, because its state could not be stored, is well again after a restore", async () => {
+    const { wrap, fail } = failing();
+    const tpm = await start({ wrap });
+    const contents = await TpmContents.make(await tpm.client());
+    const first = contents.values;
+    await tpm.ask("snapshot-create", { name: "a" });
+    fail(1);
+    await expect(contents.change()).rejects.toThrow("TPM_RC_FAILURE");
+    await expect(contents.check(first)).rejects.toThrow("TPM_RC_FAILURE");
+    await restore(tpm, "a", { undo: false });
+    await contents.check(first);
   });
 });
 
