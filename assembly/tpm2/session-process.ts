@@ -157,7 +157,7 @@ function retrieveSessionData(authSize: u32): u32 {
     setAssociatedHandle(i, TPM_RH_UNASSIGNED);
     let rc = unmarshal_TPMI_SH_AUTH_SESSION(sessionHandleAddress(i), true);
     if (!rc) rc = unmarshalTPM2B(changetype<usize>(nonceCallerAt(i)), MAX_DIGEST_SIZE);
-    if (!rc) rc = unmarshal_TPMA_SESSION(sessionAttributesAddress(i));
+    if (!rc) rc = unmarshalAttributes(i);
     if (!rc) rc = unmarshalTPM2B(changetype<usize>(inputAuthAt(i)), MAX_DIGEST_SIZE);
     if (rc) return rc + index;
     rc = sessionHandleAt(i) == TPM_RS_PW ? checkPasswordAttributes(i) : checkSessionAttributes(i);
@@ -169,6 +169,14 @@ function retrieveSessionData(authSize: u32): u32 {
   command.parameterSize = parameterSize;
   setInput(parameters, parameterSize);
   return 0;
+}
+
+/** TPMA_SESSION. What has reserved bits is not kept: it would be part of the volatile state, and libtpms refuses it there. */
+function unmarshalAttributes(i: u32): u32 {
+  const before = sessionAttributesAt(i);
+  const rc = unmarshal_TPMA_SESSION(sessionAttributesAddress(i));
+  if (rc) setSessionAttributes(i, before);
+  return rc;
 }
 
 const NOT_FOR_PASSWORD: u32 =

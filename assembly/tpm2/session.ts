@@ -309,7 +309,8 @@ export function sessionSetStartTime(session: SESSION): void {
 export function sessionResetPolicyData(session: SESSION): void {
   session.commandCode = 0;
   session.commandLocality = 0;
-  session.u1.size = 0;
+  // The bytes too: a saved context has all of the record.
+  memory.fill(changetype<usize>(session.u1), 0, 2 + SIZEOF_TPMU_NAME);
   session.timeout = 0;
   session.pcrCounter = 0;
   memory.fill(session.u2.buffer, 0, session.u2.size);

@@ -1,174 +1,194 @@
-// The engine and Debian's swtpm, told the same things one by one: what each answers must agree.
+// The engine and Debian's swtpm as one TPM: the same seeds and proofs, told the same things one by one. What each answers must agree.
+//
+// What is random in an answer is taken from one of the two for both, and a state with something random in it goes from one to the other:
+// so everything that follows is the same on both sides again.
 import { toHex } from "../../src/codec/bytes.ts";
 import { describeCommand, describeResponseCode } from "../../src/codec/index.ts";
-import { CommandSource, type Step } from "./engine-commands.ts";
-import { EngineTpm, listedCommands, responseCode, TestHost } from "./engine-tpm.ts";
+import { comparable as comparableAnswer } from "./engine-answers.ts";
+import { type Answer, answerOf, edited, Side } from "./engine-side.ts";
+import type { CommandStep, RawStep, Signal, Step } from "./engine-steps.ts";
+import { EngineTpm, responseCode, TestHost } from "./engine-tpm.ts";
 import { bytesOf } from "./recorded.ts";
-import { Seeded } from "./seeded.ts";
 import { SwtpmMachine } from "./swtpm-machine.ts";
 
-/** A command to which the two TPMs answered differently. */
+/** A step to which the two TPMs answered differently. */
 export interface Difference {
-  readonly seed: string;
+  /** Name of the command, or kind of the signal. */
+  readonly name: string;
   readonly at: number;
+  readonly step: Step;
+  /** The bytes of the command as the engine got them, in hexadecimal digits. */
   readonly command: string;
+  /** Response code and what was compared. */
   readonly engine: string;
   readonly swtpm: string;
-  /** What was said before, the last first. */
-  readonly history: readonly string[];
+  readonly codes: readonly [engine: number, swtpm: number];
 }
 
-type Signal = Exclude<Step, { kind: "command" }>;
-
-const hex32 = (value: number) => value.toString(16).padStart(8, "0");
-
-/** Properties whose values tell the version or the size of something in memory. */
-const VERSION_PROPERTIES = new Set([
-  ...[0x102, 0x103, 0x104, 0x10b, 0x10c, 0x121, 0x123, 0x125, 0x126, 0x127, 0x129, 0x12a, 0x12f, 0x130],
-  0x209,
-]);
-
-/** What must agree of a successful response: random numbers, clocks and what is keyed with secrets are masked. */
+/** What must agree of a response, as text. */
 export function comparable(command: Uint8Array, response: Uint8Array): string {
-  const view = new DataView(response.buffer, response.byteOffset, response.byteLength);
-  const code = new DataView(command.buffer, command.byteOffset).getUint32(6);
-  const text = toHex(response);
-  if (response.length <= 10) return text;
-  if (code === 0x17a && view.getUint32(11) === 6) return maskProperties(text.slice(20));
-  const withSessions = view.getUint16(0) === 0x8002;
-  const handle = code === 0x176 || code === 0x186 ? 4 : 0;
-  const start = 10 + handle + (withSessions ? 4 : 0);
-  const end = withSessions ? start + view.getUint32(10 + handle) : response.length;
-  const parameters = maskParameters(code, response.subarray(start, end));
-  const encrypts = withSessions && sessionAttributes(response, end).some((attributes) => attributes & 0x40);
-  const shown = encrypts ? `(${end - start} bytes, encrypted)` : parameters;
-  return `${toHex(response.subarray(0, 10 + handle))} ${shown} ${sessionShapes(response, end)}`;
+  const code = commandCode(command);
+  return comparableAnswer(code, answerOf(code, response));
 }
 
-/** Sizes of nonce and HMAC, and the attributes, of each session of a response. */
-function sessionShapes(response: Uint8Array, at: number): string {
-  const view = new DataView(response.buffer, response.byteOffset, response.byteLength);
-  const shapes: string[] = [];
-  while (at + 5 <= response.length) {
-    const nonce = view.getUint16(at);
-    const hmac = view.getUint16(at + 3 + nonce);
-    shapes.push(`[${nonce} ${response[at + 2 + nonce]} ${hmac}]`);
-    at += 5 + nonce + hmac;
-  }
-  return shapes.join("");
-}
+const commandCode = (command: Uint8Array) =>
+  command.length >= 10 ? new DataView(command.buffer, command.byteOffset).getUint32(6) : 0;
 
-function sessionAttributes(response: Uint8Array, at: number): number[] {
-  return [...sessionShapes(response, at).matchAll(/\[\d+ (\d+) /g)].map(([, attributes]) => Number(attributes));
-}
-
-function maskParameters(code: number, parameters: Uint8Array): string {
-  const text = toHex(parameters);
-  const size = `(${parameters.length} bytes)`;
-  switch (code) {
-    case 0x176:
-    case 0x17b:
-    case 0x151:
-    case 0x162:
-    case 0x18e:
-      return size;
-    case 0x17d:
-    case 0x13e:
-      // A ticket's digest is keyed with a proof.
-      return /0040[0-9a-f]{128}$/.test(text) ? `${text.slice(0, -128)} ticket` : text;
-    case 0x181:
-      // time and clock run; resetCount, restartCount and safe do not.
-      return text.slice(32);
-    default:
-      return text;
-  }
-}
-
-function maskProperties(text: string): string {
-  const pairs = text.slice(18).match(/.{16}/g) ?? [];
-  return pairs.filter((pair) => !VERSION_PROPERTIES.has(Number.parseInt(pair.slice(0, 8), 16))).join(" ");
-}
-
-/** Runs `length` steps of the sequence that `seed` stands for; undefined if the two agree all the way. */
-export async function lockStep(
-  seed: string,
-  length: number,
-  known: (difference: Difference) => boolean,
-): Promise<Difference | undefined> {
-  const host = new TestHost(seed);
-  const engine = new EngineTpm({ host, startup: false });
-  await using swtpm = await SwtpmMachine.start();
-  const listing = new EngineTpm();
-  const source = new CommandSource(new Seeded(seed), await listedCommands(listing.client));
-  const history: string[] = [];
-  for (let at = 0; at < length; at++) {
-    const step = source.next();
-    host.advance(1);
-    if (step.kind !== "command") {
-      history.unshift(step.kind + (step.kind === "hash" ? ` ${toHex(step.data)}` : ""));
-      const trouble = await signal(engine, swtpm, step);
-      if (trouble) return { seed, at, command: step.kind, engine: trouble, swtpm: "", history };
-      continue;
-    }
-    engine.locality = step.locality;
-    const ours = engine.send(step.bytes);
-    const theirs = await answerOfSwtpm(swtpm, step);
-    const command = toHex(step.bytes);
-    const shown = [comparable(step.bytes, ours), comparable(step.bytes, theirs)];
-    if (shown[0] !== shown[1]) {
-      const difference: Difference = {
-        seed,
-        at,
-        command: `${step.name} L${step.locality} ${command}`,
-        engine: `${describeResponseCode(responseCode(ours))} ${shown[0]}`,
-        swtpm: `${describeResponseCode(responseCode(theirs))} ${shown[1]}`,
-        history: history.slice(0, 400),
-      };
-      if (!known(difference)) return difference;
-      // From here on the two may be in different states.
-      return undefined;
-    }
-    source.answered(step, ours);
-    history.unshift(`${step.name} L${step.locality} ${command} -> ${hex32(responseCode(ours))}`);
-  }
-  return undefined;
-}
-
+/** After these the TPM has new random secrets: Startup, Clear, ChangePPS, ChangeEPS, and CreateLoaded with an object of random numbers. */
+const MAKES_SECRETS = new Set([0x144, 0x126, 0x125, 0x124, 0x191]);
 const TPM_RC_RETRY = 0x922;
 
-/** libtpms 0.9 wants a command that uses a protected authValue for the first time to be sent again; later ones go on at once. */
-async function answerOfSwtpm(swtpm: SwtpmMachine, step: Extract<Step, { kind: "command" }>): Promise<Uint8Array> {
-  const response = await swtpm.send(step.bytes, step.locality);
-  return responseCode(response) === TPM_RC_RETRY ? swtpm.send(step.bytes, step.locality) : response;
+/** Random numbers from a seed, and the clocks that swtpm has. */
+class ClockedHost extends TestHost {
+  override now(clock: number): number {
+    return clock === 0 ? performance.now() : Date.now();
+  }
 }
 
-/** Passes a signal to both. @returns what the engine does not survive */
-async function signal(engine: EngineTpm, swtpm: SwtpmMachine, step: Signal): Promise<string | undefined> {
-  if (step.kind === "power") await swtpm.powerCycle();
-  else if (step.kind === "migrate") await swtpm.migrate();
-  else await swtpm.hash(step.data);
-  try {
-    if (step.kind === "power") engine.powerCycle(1);
-    else if (step.kind === "migrate") engine.suspend();
-    else {
-      engine.engine.hashStart();
-      engine.engine.hashData(step.data);
-      engine.engine.hashEnd();
+export class Pair implements AsyncDisposable {
+  #swtpm: SwtpmMachine;
+  #engine: EngineTpm;
+  #sides: readonly [engine: Side, swtpm: Side];
+  #at = 0;
+
+  private constructor(swtpm: SwtpmMachine) {
+    this.#swtpm = swtpm;
+    this.#engine = new EngineTpm({ startup: false });
+    this.#sides = [new Side(), new Side()];
+  }
+
+  /** Fails if swtpm is not installed. */
+  static async start(): Promise<Pair> {
+    return new Pair(await SwtpmMachine.start());
+  }
+
+  /** Both are off and on again as a new TPM of this seed; nothing is known of what was before. */
+  async begin(seed: string): Promise<void> {
+    this.#engine = new EngineTpm({ host: new ClockedHost(seed), startup: false });
+    this.#sides = [new Side(), new Side()];
+    this.#at = 0;
+    const { permanent } = this.#engine.save();
+    try {
+      await this.#swtpm.load({ permanent });
+    } catch {
+      // What the sequence before this one left it in does not even let it be powered off and on.
+      await this.#swtpm[Symbol.asyncDispose]();
+      this.#swtpm = await SwtpmMachine.start();
+      await this.#swtpm.load({ permanent });
     }
-    return undefined;
-  } catch (error) {
-    return `${error}`;
+  }
+
+  /** Tells both the same. @returns the response code on which they agree, or the difference */
+  async step(step: Step): Promise<number | Difference> {
+    const at = this.#at++;
+    try {
+      switch (step.kind) {
+        case "command":
+          return await this.#command(step, at);
+        case "raw":
+          return await this.#raw(step, at);
+        default:
+          await this.#signal(step);
+          return 0;
+      }
+    } catch (error) {
+      // A signal, or a state, that one of the two does not survive.
+      const name = step.kind === "command" ? step.name : step.kind;
+      return { name, at, step, command: "", engine: `${error}`, swtpm: "", codes: [-1, -1] };
+    }
+  }
+
+  async #command(step: CommandStep, at: number): Promise<number | Difference> {
+    const [ours, theirs] = this.#sides;
+    const commands = [ours.command(step), theirs.command(step)] as const;
+    this.#engine.locality = step.locality;
+    const engine = ours.answered(this.#engine.send(commands[0]));
+    const swtpm = theirs.answered(await this.#answerOfSwtpm(commands[1], step.locality));
+    const difference = this.#difference(step, step.name, step.code, at, commands[0], engine, swtpm);
+    if (difference) return difference;
+    if (engine.code === 0) await this.#share(step);
+    return engine.code;
+  }
+
+  async #raw(step: RawStep, at: number): Promise<number | Difference> {
+    const command = edited(bytesOf(step.bytes), step.edits);
+    this.#engine.locality = step.locality;
+    const code = commandCode(command);
+    const engine = answerOf(code, this.#engine.send(command));
+    const swtpm = answerOf(code, await this.#answerOfSwtpm(command, step.locality));
+    return this.#difference(step, "raw", code, at, command, engine, swtpm) ?? engine.code;
+  }
+
+  #difference(
+    step: Step,
+    name: string,
+    code: number,
+    at: number,
+    command: Uint8Array,
+    engine: Answer,
+    swtpm: Answer,
+  ): Difference | undefined {
+    const shown = [comparableAnswer(code, engine), comparableAnswer(code, swtpm)] as const;
+    if (shown[0] === shown[1]) return undefined;
+    const codes = [engine.code, swtpm.code] as const;
+    return { name, at, step, command: toHex(command), engine: shown[0], swtpm: shown[1], codes };
+  }
+
+  /** libtpms 0.9 wants a command that uses a protected authValue for the first time to be sent again; later ones go on at once. */
+  async #answerOfSwtpm(command: Uint8Array, locality: number): Promise<Uint8Array> {
+    const response = await this.#swtpm.send(command, locality);
+    return responseCode(response) === TPM_RC_RETRY ? this.#swtpm.send(command, locality) : response;
+  }
+
+  /** What was random becomes the same on both sides, taken from the one and the other in turn. */
+  async #share(step: CommandStep): Promise<void> {
+    const [ours, theirs] = this.#sides;
+    const fromEngine = step.id % 2 === 0;
+    if (!MAKES_SECRETS.has(step.code)) {
+      if (fromEngine) theirs.shareAnswer(ours, step.id);
+      else ours.shareAnswer(theirs, step.id);
+    } else if (fromEngine) {
+      await this.#swtpm.load(this.#engine.save());
+      theirs.takeOver(ours);
+    } else {
+      this.#engine.migrate(await this.#swtpm.save());
+      ours.takeOver(theirs);
+    }
+  }
+
+  async #signal(step: Signal): Promise<void> {
+    switch (step.kind) {
+      case "power":
+        await this.#swtpm.powerCycle();
+        return this.#engine.powerCycle(1);
+      case "migrate":
+        await this.#swtpm.migrate();
+        return this.#engine.suspend();
+      case "hash": {
+        const data = bytesOf(step.data);
+        await this.#swtpm.hash(data);
+        const { engine } = this.#engine;
+        engine.hashStart();
+        engine.hashData(data);
+        return engine.hashEnd();
+      }
+      default:
+        // Physical presence and time are the engine's alone.
+        return;
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#swtpm[Symbol.asyncDispose]();
   }
 }
 
 /** A difference for people. */
-export function describeDifference(difference: Difference): string {
-  const bytes = difference.command.split(" ")[2];
+export function describeDifference({ name, at, command, engine, swtpm, codes }: Difference): string {
   return [
-    `seed ${difference.seed}, step ${difference.at}: ${difference.command}`,
-    ...(bytes ? [describeCommand(bytesOf(bytes))] : []),
-    `  engine ${difference.engine}`,
-    `  swtpm  ${difference.swtpm}`,
-    ...difference.history.map((line) => `    before: ${line}`),
+    `step ${at}: ${name}`,
+    ...(command ? [describeCommand(bytesOf(command))] : []),
+    `  engine ${codes[0] >= 0 ? describeResponseCode(codes[0]) : ""} ${engine}`,
+    `  swtpm  ${codes[1] >= 0 ? describeResponseCode(codes[1]) : ""} ${swtpm}`,
   ].join("\n");
 }

@@ -8,14 +8,11 @@ import { Seeded } from "./seeded.ts";
 /** Random numbers from a seed, and a clock that stands still until it is told to move. */
 export class TestHost implements EngineHost {
   readonly #seeded: Seeded;
-  /** Time of day when the clock began, in milliseconds since 1970. */
-  readonly #began: number;
   /** Milliseconds since some moment. */
   monotonic = 1000;
 
-  constructor(seed = "engine", began = 1_700_000_000_000) {
+  constructor(seed = "engine") {
     this.#seeded = new Seeded(seed);
-    this.#began = began;
   }
 
   random(bytes: Uint8Array<ArrayBuffer>): void {
@@ -23,7 +20,7 @@ export class TestHost implements EngineHost {
   }
 
   now(clock: number): number {
-    return clock === 0 ? this.monotonic : this.#began + this.monotonic;
+    return clock === 0 ? this.monotonic : 1_700_000_000_000 + this.monotonic;
   }
 
   /** Lets time pass. */
@@ -134,7 +131,7 @@ export class EngineTpm {
     const rc = this.#engine.loadPermanent(permanent);
     if (rc !== 0) throw new Error(`the permanent state cannot be loaded: 0x${rc.toString(16)}`);
     this.#engine.init();
-    if (this.#engine.changes & CHANGED_PERMANENT) this.#stored = this.#engine.savePermanent();
+    this.#stored = this.#engine.changes & CHANGED_PERMANENT ? this.#engine.savePermanent() : permanent;
   }
 }
 

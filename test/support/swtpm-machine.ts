@@ -2,14 +2,20 @@
 import { Buffer } from "node:buffer";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout } from "node:timers/promises";
+import { plainFormat } from "../../src/state/container.ts";
+import type { SavedState } from "./engine-tpm.ts";
+import { PATIENCE_MS } from "./process.ts";
 
 /** CMD_* of swtpm's control protocol. */
 const CMD = { INIT: 2, SET_LOCALITY: 5, HASH_START: 6, HASH_DATA: 7, HASH_END: 8, STORE_VOLATILE: 10 } as const;
+
+/** Flag of CMD_INIT. */
+const DELETE_VOLATILE = 1;
 
 const u32 = (value: number): Buffer => {
   const bytes = Buffer.alloc(4);
@@ -21,11 +27,15 @@ export class SwtpmMachine implements AsyncDisposable {
   readonly #stop: () => Promise<void>;
   readonly #data: Channel;
   readonly #control: Channel;
+  readonly #permanentFile: string;
+  readonly #volatileFile: string;
   #locality = 0;
 
-  private constructor(data: Channel, control: Channel, stop: () => Promise<void>) {
+  private constructor(data: Channel, control: Channel, folder: string, stop: () => Promise<void>) {
     this.#data = data;
     this.#control = control;
+    this.#permanentFile = path.join(folder, "tpm2-00.permall");
+    this.#volatileFile = path.join(folder, "tpm2-00.volatilestate");
     this.#stop = stop;
   }
 
@@ -54,7 +64,7 @@ export class SwtpmMachine implements AsyncDisposable {
       new Channel(await connected(control, checkRunning)),
       new Channel(await connected(data, checkRunning)),
     ];
-    return new SwtpmMachine(channels[1]!, channels[0]!, async () => {
+    return new SwtpmMachine(channels[1]!, channels[0]!, folder, async () => {
       for (const channel of channels) channel.close();
       child.kill();
       await ended;
@@ -68,7 +78,8 @@ export class SwtpmMachine implements AsyncDisposable {
       await this.#request(CMD.SET_LOCALITY, Buffer.from([locality]));
       this.#locality = locality;
     }
-    return this.#data.exchange(command, (bytes) => (bytes.length < 10 ? 10 : bytes.readUInt32BE(2)));
+    const response = await this.#data.exchange(command, (bytes) => (bytes.length < 10 ? 10 : bytes.readUInt32BE(2)));
+    return new Uint8Array(response);
   }
 
   /** Off and on again, without a word to the TPM. */
@@ -79,8 +90,26 @@ export class SwtpmMachine implements AsyncDisposable {
   /** The state is stored, and a TPM that was off goes on with it. */
   async migrate(): Promise<void> {
     await this.#request(CMD.STORE_VOLATILE, Buffer.alloc(0));
-    const DELETE_VOLATILE = 1;
     await this.#request(CMD.INIT, u32(DELETE_VOLATILE));
+  }
+
+  /** What it takes to go on elsewhere. It goes on here, too. */
+  async save(): Promise<SavedState> {
+    await this.#request(CMD.STORE_VOLATILE, Buffer.alloc(0));
+    const state = {
+      permanent: plainFormat.decode("permanent", readFileSync(this.#permanentFile)).blob,
+      volatile: plainFormat.decode("volatile", readFileSync(this.#volatileFile)).blob,
+    };
+    // Or the next power cycle would go on with it.
+    rmSync(this.#volatileFile);
+    return state;
+  }
+
+  /** Goes on in another TPM's state; without a volatile one it is powered on with the permanent one. */
+  async load({ permanent, volatile }: Partial<SavedState> & Pick<SavedState, "permanent">): Promise<void> {
+    writeFileSync(this.#permanentFile, plainFormat.encode("permanent", permanent, 1));
+    if (volatile) writeFileSync(this.#volatileFile, plainFormat.encode("volatile", volatile, 1));
+    await this.#request(CMD.INIT, u32(volatile ? DELETE_VOLATILE : 0));
   }
 
   /** _TPM_Hash_Start, _TPM_Hash_Data, _TPM_Hash_End. */
@@ -125,13 +154,18 @@ class Channel {
   async exchange(request: Uint8Array, size: (bytes: Buffer) => number): Promise<Buffer> {
     this.#received = Buffer.alloc(0);
     this.#socket.write(request);
-    while (this.#received.length < size(this.#received)) {
-      if (this.#closed) throw new Error("swtpm closed the connection");
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
+    const late = globalThis.setTimeout(() => this.#socket.destroy(), PATIENCE_MS);
+    try {
+      while (this.#received.length < size(this.#received)) {
+        if (this.#closed) throw new Error("swtpm closed the connection, or did not answer for a minute");
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+      }
+      return this.#received;
+    } finally {
+      clearTimeout(late);
     }
-    return this.#received;
   }
 
   close(): void {

@@ -1,13 +1,15 @@
-// Whatever arrives, the engine answers: no input traps it or puts it into failure mode, and its state stays one that can be saved.
+// Whatever arrives, the engine answers: no input traps it or puts it into failure mode, and its state stays one that can be saved. More
+// of all this, by command: npm run fuzz (docs/fuzzing.md).
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { toHex } from "../../src/codec/bytes.ts";
-import { Engine, PENDING } from "../../src/engine/engine.ts";
-import { engineModule } from "../../src/engine/module.ts";
-import { CommandSource } from "../support/engine-commands.ts";
-import { EngineTpm, listedCommands, TestHost } from "../support/engine-tpm.ts";
+import { sized, u32 } from "../support/engine-steps.ts";
+import { EngineTpm, responseCode } from "../support/engine-tpm.ts";
+import { fuzzBlobs } from "../support/fuzz-blobs.ts";
+import { expectResponse } from "../support/fuzz-engine.ts";
+import { fuzzEngine } from "../support/fuzz-run.ts";
+import { shrink } from "../support/fuzz-shrink.ts";
 import { bytesOf, recorded } from "../support/recorded.ts";
-import { Seeded } from "../support/seeded.ts";
 
 /** More runs than the ordinary: WTPM_FUZZ_RUNS=100000. */
 const RUNS = Number(process.env.WTPM_FUZZ_RUNS ?? 1500);
@@ -41,34 +43,7 @@ const edited = fc
 const command = fc.oneof(
   { weight: 8, arbitrary: edited },
   { weight: 1, arbitrary: fc.uint8Array({ maxLength: 5000 }) },
-  {
-    weight: 2,
-    arbitrary: fc
-      .record({
-        sessions: fc.boolean(),
-        code: fc.integer({ min: 0x11f, max: 0x19c }),
-        body: fc.uint8Array({ maxLength: 200 }),
-      })
-      .map(({ sessions, code, body }) => {
-        const bytes = new Uint8Array(10 + body.length);
-        const view = new DataView(bytes.buffer);
-        view.setUint16(0, sessions ? 0x8002 : 0x8001);
-        view.setUint32(2, bytes.length);
-        view.setUint32(6, code);
-        bytes.set(body, 10);
-        return bytes;
-      }),
-  },
 );
-
-/** The response is one: a header, a size that is its length. */
-function expectResponse(response: Uint8Array, sent: Uint8Array): void {
-  const view = new DataView(response.buffer, response.byteOffset, response.byteLength);
-  expect(response.length, toHex(sent)).toBeGreaterThanOrEqual(10);
-  expect(view.getUint32(2), toHex(sent)).toBe(response.length);
-  expect([0x8001, 0x8002], toHex(sent)).toContain(view.getUint16(0));
-  if (view.getUint32(6) !== 0) expect(toHex(response).slice(0, 12), toHex(sent)).toBe("80010000000a");
-}
 
 describe("no command", () => {
   it("traps the engine or puts it into failure mode, at any locality, one after the other", () => {
@@ -79,7 +54,7 @@ describe("no command", () => {
           const tpm = new EngineTpm();
           for (const [bytes, locality] of commands) {
             tpm.locality = locality;
-            expectResponse(tpm.send(bytes), bytes);
+            expectResponse(tpm.send(bytes));
             expect(tpm.engine.inFailureMode, toHex(bytes)).toBe(false);
           }
           tpm.migrate();
@@ -91,106 +66,101 @@ describe("no command", () => {
     );
   });
 
-  it("keeps a state from being saved and loaded, in the middle of whatever a user does", async () => {
-    const listed = await listedCommands(new EngineTpm().client);
-    fc.assert(
-      fc.property(fc.string(), (seed) => {
-        const host = new TestHost(seed);
-        const tpm = new EngineTpm({ host, startup: false });
-        const source = new CommandSource(new Seeded(seed), listed);
-        for (let i = 0; i < 60; i++) {
-          const step = source.next();
-          host.advance(1);
-          if (step.kind === "power") tpm.powerCycle();
-          else if (step.kind === "hash") {
-            tpm.engine.hashStart();
-            tpm.engine.hashData(step.data);
-            tpm.engine.hashEnd();
-          } else if (step.kind === "command") {
-            tpm.locality = step.locality;
-            const response = tpm.send(step.bytes);
-            expectResponse(response, step.bytes);
-            source.answered(step, response);
-          }
-          const before = tpm.save();
-          tpm.migrate();
-          // The very same state, but for the time of day in it and the checksum over that.
-          expect(toHex(tpm.save().permanent)).toBe(toHex(before.permanent));
-          expect(tpm.save().volatile.length).toBe(before.volatile.length);
-          expect(tpm.engine.inFailureMode).toBe(false);
-        }
-      }),
-      { numRuns: RUNS / 60 },
-    );
+  it("of a sequence that fits the TPM's state does, keeps that state from going on elsewhere, or takes a second", async () => {
+    const { counts, failures } = await fuzzEngine({ seed: "unit", commands: RUNS * 6, first: 0, every: 1 });
+    expect(failures.map((failure) => JSON.stringify(failure))).toEqual([]);
+    expect(counts.succeeded / counts.commands).toBeGreaterThan(0.2);
+    expect(counts.states).toBeGreaterThan(counts.commands / 100);
   });
 });
 
 describe("no state blob", () => {
-  const tpm = new EngineTpm();
-  // A sequence, a session, an orderly and an ordinary index in it.
-  for (const made of [
-    "80010000000e0000018600000010",
-    "80010000002b0000017640000007400000070010111111111111111111111111111111110000010010000b",
-    "80020000002d0000012a40000001000000094000000900000000000000000e01800001000b0002000200000020",
-    "80020000002d0000012a40000001000000094000000900000000000000000e01800002000b0402000200000008",
-  ]) {
-    expect(tpm.rc(made)).toBe(0);
-  }
-  const state = tpm.save();
-
-  const spoil = (blob: Uint8Array, edits: readonly { kind: string; at: number; bytes: Uint8Array }[]) => {
-    const bytes = [...blob];
-    for (const { kind, at, bytes: put } of edits) {
-      const place = at % bytes.length;
-      if (kind === "cut") bytes.splice(place, put.length);
-      else if (kind === "insert") bytes.splice(place, 0, ...put);
-      else if (kind === "truncate") bytes.splice(place);
-      else bytes.splice(place, put.length, ...put);
-      if (bytes.length === 0) break;
-    }
-    return Uint8Array.from(bytes);
-  };
-  const edits = fc.array(edit, { minLength: 1, maxLength: 3 });
-
-  const commands = [
-    "80010000000c000001440000",
-    "80010000000c0000017b0008",
-    "8001000000160000017a0000000600000200000000ff",
-    "80010000000c000001450000",
-  ];
-  const run = (engine: Engine) => {
-    for (const bytes of commands.map(bytesOf)) {
-      let size = engine.execute(bytes, 0);
-      while (size === PENDING) size = engine.resume();
-      expectResponse(engine.response(size), bytes);
-    }
-  };
-
-  it("traps the engine that loads it as its permanent state", () => {
-    fc.assert(
-      fc.property(edits, (changes) => {
-        const engine = new Engine(engineModule(), new TestHost());
-        if (engine.loadPermanent(spoil(state.permanent, changes)) !== 0) return;
-        engine.init();
-        run(engine);
-      }),
-      { numRuns: RUNS },
-    );
+  it("traps the engine that loads it, or leaves half a TPM", async () => {
+    const { counts, failures } = await fuzzBlobs({ seed: "unit", blobs: RUNS * 2, first: 0, every: 1 });
+    expect(failures.map(({ kind, message }) => `${kind}: ${message}`)).toEqual([]);
+    expect(counts.refused).toBeGreaterThan(RUNS);
+    expect(counts.loaded).toBeGreaterThan(RUNS / 10);
   });
 
-  it("traps the engine that loads it as its volatile state, even with the right checksum", async () => {
-    const { createHash } = await import("node:crypto");
-    fc.assert(
-      fc.property(edits, fc.boolean(), (changes, checksum) => {
-        const engine = new Engine(engineModule(), new TestHost());
-        expect(engine.loadPermanent(state.permanent)).toBe(0);
-        engine.init();
-        const body = spoil(state.volatile.subarray(0, -20), changes);
-        const digest = checksum ? createHash("sha1").update(body).digest() : new Uint8Array(20);
-        if (engine.loadVolatile(Uint8Array.from([...body, ...digest])) !== 0) return;
-        run(engine);
-      }),
-      { numRuns: RUNS },
-    );
+  it("of which half was read is a TPM: after an error there is failure mode and nothing else", () => {
+    const { permanent, volatile } = new EngineTpm().save();
+    const GET_RANDOM = bytesOf("80010000000c0000017b0008");
+    const answer = ({ engine }: EngineTpm) => responseCode(engine.response(engine.execute(GET_RANDOM, 0)));
+    const TPM_RC_FAILURE = 0x101;
+    const half = new EngineTpm({ startup: false });
+    expect(half.engine.loadPermanent(permanent.subarray(0, -1))).not.toBe(0);
+    expect([half.engine.inFailureMode, answer(half)]).toEqual([true, TPM_RC_FAILURE]);
+    const other = new EngineTpm({ startup: false });
+    expect(other.engine.loadVolatile(volatile.subarray(1))).not.toBe(0);
+    expect([other.engine.inFailureMode, answer(other)]).toEqual([true, TPM_RC_FAILURE]);
+  });
+});
+
+describe("found by such runs:", () => {
+  const PASSWORD = "400000090000010000";
+  /** An AES key that authenticates with CMAC. */
+  const CMAC_KEY = "00040000000000120025000b00040472000000060080003f0000000000000000";
+  const update = (handle: number, data: string) => sequence(0x15c, handle, sized(data));
+  const complete = (handle: number, data: string) => sequence(0x13e, handle, `${sized(data)}40000007`);
+
+  function sequence(code: number, handle: number, parameters: string): string {
+    const body = `${u32(code)}${u32(handle)}00000009${PASSWORD}${parameters}`;
+    return `8002${u32(6 + body.length / 2)}${body}`;
+  }
+
+  it.each(["migrates", "is saved as a context"])("a CMAC in progress goes on when it %s", (how) => {
+    const results = [false, true].map((moved) => {
+      const tpm = new EngineTpm();
+      const create = `${u32(0x131)}4000000100000009${PASSWORD}${CMAC_KEY}`;
+      expect(tpm.rc(`8002${u32(6 + create.length / 2)}${create}`)).toBe(0);
+      expect(tpm.rc(sequence(0x15b, 0x80000000, "00000010"))).toBe(0);
+      expect(tpm.rc(update(0x80000001, "ab".repeat(21)))).toBe(0);
+      if (moved && how === "migrates") tpm.migrate();
+      else if (moved) {
+        const context = toHex(tpm.send("80010000000e0000016280000001")).slice(20);
+        expect(tpm.rc("80010000000e0000016580000001")).toBe(0);
+        expect(tpm.rc(`8001${u32(10 + context.length / 2)}00000161${context}`)).toBe(0);
+      }
+      return toHex(tpm.send(complete(0x80000001, "cd")));
+    });
+    expect(results[1]).toBe(results[0]);
+    // TPM2B_DIGEST of 16 bytes.
+    expect(results[0]?.slice(28, 32)).toBe("0010");
+  });
+
+  it("the context of a session is the same wherever it is saved, whatever policy it had before", () => {
+    const START_SESSION = "80010000002b000001764000000740000007001011111111111111111111111111111111000001001000 0b";
+    const CP_HASH = `${u32(0x16e)}03000000${sized("22".repeat(32))}`;
+    const contexts = [false, true].map((migrated) => {
+      const tpm = new EngineTpm();
+      expect(tpm.rc(START_SESSION.replace(" ", ""))).toBe(0);
+      expect(tpm.rc(`8001${u32(6 + CP_HASH.length / 2)}${CP_HASH}`)).toBe(0);
+      expect(tpm.rc("80010000000e0000018003000000")).toBe(0);
+      if (migrated) tpm.migrate();
+      return toHex(tpm.send("80010000000e0000016203000000"));
+    });
+    expect(contexts[1]).toBe(contexts[0]);
+  });
+
+  it("session attributes with reserved bits are not in the volatile state, which libtpms would refuse", () => {
+    const tpm = new EngineTpm();
+    const before = tpm.save().volatile;
+    const RESERVED_BITS_OF_SESSION_1 = 0x9a1;
+    expect(tpm.rc(`80020000001b0000013d0000001000000009400000090000${"09"}0000`)).toBe(RESERVED_BITS_OF_SESSION_1);
+    expect(toHex(tpm.save().volatile).includes("40000009094000000")).toBe(false);
+    expect(tpm.save().volatile.length).toBe(before.length);
+  });
+});
+
+describe("a failing sequence", () => {
+  it("is made as short as can be without another failure", async () => {
+    const items = Array.from({ length: 300 }, (_, n) => n);
+    let asked = 0;
+    const shortest = await shrink(items, (candidate) => {
+      asked++;
+      return [7, 141, 142, 260].every((needed) => candidate.includes(needed));
+    });
+    expect(shortest).toEqual([7, 141, 142, 260]);
+    expect(asked).toBeLessThan(200);
   });
 });

@@ -120,9 +120,6 @@ export function CertifyX509(input: CertifyX509_In, output: CertifyX509_Out): u32
   const scheme = input.inScheme;
   const rc = attestCheck(input.signHandle, scheme, TPM_RC_H + TPM_RC_2, TPM_RC_P + TPM_RC_2);
   if (rc) return rc;
-  const key = objectOf(input.signHandle);
-  // A certificate has to be signed.
-  if (key == null) return TPM_RC_KEY + TPM_RC_H + TPM_RC_2;
   const object = loadedObject(input.objectHandle);
   if (!x509CanEncodeKey(object)) return TPM_RC_ASYMMETRIC + TPM_RC_H + TPM_RC_1;
   const partial = input.partialCertificate;
@@ -135,6 +132,9 @@ export function CertifyX509(input: CertifyX509_In, output: CertifyX509_Out): u32
   }
   const sequences = splitPartial();
   if (sequences == 0) return TPM_RC_VALUE + P3;
+  // A certificate has to be signed. libtpms, which follows its null pointer here, looks at all that before.
+  const key = objectOf(input.signHandle);
+  if (key == null) return TPM_RC_KEY + TPM_RC_H + TPM_RC_2;
   const addsAlgorithm = sequences == MIN_SEQUENCES;
   if (addsAlgorithm && !x509CanEncodeSignature(key, scheme)) return TPM_RC_SCHEME + TPM_RC_H + TPM_RC_2;
   const attributes = object.publicArea.objectAttributes;

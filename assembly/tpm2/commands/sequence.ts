@@ -1,11 +1,12 @@
 // Part 3, 17: hash, HMAC and event sequences (TPM2_MAC_Start stands with the keyed commands).
-import { cryptMacEnd2B, cryptMacUpdate2B } from "../crypt-mac";
+import { cryptMacEnd2B, cryptMacUpdate2B, macIsLost } from "../crypt-mac";
 import { clearOrderly } from "../data";
 import {
   HASH_COUNT,
   TPM_ALG_NULL,
   TPM_RC_1,
   TPM_RC_2,
+  TPM_RC_FAILURE,
   TPM_RC_H,
   TPM_RC_LOCALITY,
   TPM_RC_MODE,
@@ -61,7 +62,10 @@ export function SequenceUpdate(input: SequenceUpdate_In): u32 {
       sequence.attributes |= OBJECT_FIRST_BLOCK | (ticketIsSafe(input.buffer) ? OBJECT_TICKET_SAFE : 0);
     }
     cryptHashUpdate2B(sequenceState(sequence, 0), input.buffer);
-  } else cryptMacUpdate2B(sequenceState(sequence, 0), input.buffer);
+  } else {
+    if (macIsLost(sequenceState(sequence, 0))) return TPM_RC_FAILURE;
+    cryptMacUpdate2B(sequenceState(sequence, 0), input.buffer);
+  }
   return 0;
 }
 
@@ -75,6 +79,7 @@ export function SequenceComplete(input: SequenceComplete_In, output: SequenceCom
   output.validation.digest.size = 0;
   if (sequence.attributes & OBJECT_HASH_SEQ) completeHash(sequence, state, input, output);
   else {
+    if (macIsLost(state)) return TPM_RC_FAILURE;
     cryptMacUpdate2B(state, input.buffer);
     cryptMacEnd2B(state, output.result);
   }

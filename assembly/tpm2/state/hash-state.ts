@@ -1,10 +1,22 @@
 // Hashes in progress in libtpms' format: the members of OpenSSL's SHA contexts.
 import { HASH_STATE_BUFFER, HASH_STATE_CHAIN, HASH_STATE_TOTAL, hashBlockSize } from "../../crypto/hash";
 import { HMAC_STATE_KEY } from "../../crypto/hmac";
+import {
+  cmacAlgorithm,
+  cmacBlockAddress,
+  cmacCount,
+  cmacKeyAddress,
+  cmacKeyBits,
+  cmacResume,
+  isCmac,
+} from "../crypt-mac";
 import { TPM2B, set2B } from "../cursor";
 import { MAX_HMAC_BLOCK_SIZE, TPM_RC_SIZE, TPM_RC_VALUE } from "../generated/constants";
 import { digestSizeOf, hashAlgByIndex, hashNumber } from "../hash";
 import {
+  beginBlock,
+  blockHasContent,
+  endBlock,
   exactArray,
   extensionBlock,
   header,
@@ -18,6 +30,7 @@ import {
   u64Field,
   u64Value,
   u8Value,
+  unneededBlock,
 } from "./transfer";
 
 const HASH_STATE_MAGIC: u32 = 0x562878a2;
@@ -51,7 +64,39 @@ export function hashRecordTransfer(record: usize, hmac: bool): void {
     contextTransfer(found, record + 8);
   } else if (isReading()) store<u32>(record, NO_HASH);
   extensionBlock(anyVersion);
-  extensionBlock(VERSION);
+  if (hmac) cmacBlock(record);
+  else extensionBlock(VERSION);
+}
+
+const CMAC_MAGIC: u32 = 0x434d4143;
+const CMAC_KEY: usize = memory.data(32, 8);
+const CMAC_VALUE: usize = memory.data(16, 8);
+
+/**
+ * What the block for later versions has of a CMAC. libtpms' format has no place for one: libtpms skips this, as it skips what it does not
+ * know, and the sequence is empty there.
+ */
+function cmacBlock(record: usize): void {
+  if (isReading() && !blockHasContent()) {
+    unneededBlock(true);
+    return;
+  }
+  const mark = beginBlock();
+  const present = isReading() ? u32Value(0) == CMAC_MAGIC : isCmac(record);
+  if (present) {
+    if (!isReading()) u32Value(CMAC_MAGIC);
+    const alg = u16Value(cmacAlgorithm(record));
+    const keyBits = u16Value(cmacKeyBits(record));
+    if (keyBits > 256) transferFail(TPM_RC_VALUE);
+    else exactArray(isReading() ? CMAC_KEY : cmacKeyAddress(record), keyBits >> 3);
+    exactArray(isReading() ? CMAC_VALUE : cmacBlockAddress(record), 16);
+    const count = u8Value(cmacCount(record));
+    if (isReading() && transferError() == 0 && !cmacResume(record, alg, keyBits, CMAC_KEY, CMAC_VALUE, count)) {
+      transferFail(TPM_RC_VALUE);
+    }
+    memory.fill(CMAC_KEY, 0, 32);
+  }
+  endBlock(mark);
 }
 
 function magicOf(number: u32): u32 {

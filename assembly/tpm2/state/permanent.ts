@@ -1,5 +1,6 @@
 // The permanent state (libtpms: PERSISTENT_ALL, swtpm's "permall"): everything that survives a power cycle.
 import { gp, savedOrderly, savedStateClear, savedStateReset } from "../data";
+import { FATAL_ERROR_NV_UNRECOVERABLE, fail } from "../failure";
 import { TPM_RC_SIZE, TPM_RC_VALUE, TPM_SU_STATE } from "../generated/constants";
 import { ORDERLY_DATA, STATE_CLEAR, STATE_RESET } from "../generated/engine-records";
 import { SAVED_ORDERLY_RAM, nvClearMemory } from "../nv-memory";
@@ -25,6 +26,8 @@ import {
   u32Value,
 } from "./transfer";
 
+const FAIL_STATE: u32 = 0x5701;
+
 const MAGIC: u32 = 0xab364723;
 /** Version 3 has no profile; version 4 begins with it. */
 const VERSION_NULL_PROFILE: u32 = 3;
@@ -39,13 +42,15 @@ export function savePermanent(out: usize, capacity: u32): u32 {
   return transferError() == 0 ? <u32>(transferAt() - out) : 0;
 }
 
-/** Reads a permanent state of `size` bytes into a TPM that has nothing yet. Returns 0 or a TPM_RC. */
+/** Reads a permanent state of `size` bytes into a TPM that has nothing yet. Returns 0 or a TPM_RC, and is in failure mode then. */
 export function loadPermanent(at: usize, size: u32): u32 {
   setNullProfile();
   nvClearMemory();
   beginRead(at, size);
   permanentTransfer();
   if (transferError() == 0 && transferAt() != at + size) transferFail(TPM_RC_SIZE);
+  // What was read until then is no TPM.
+  if (transferError() != 0) fail(FAIL_STATE, FATAL_ERROR_NV_UNRECOVERABLE);
   return transferError();
 }
 

@@ -15,7 +15,15 @@ import {
 } from "../command";
 import { TPM2B, equal2B } from "../cursor";
 import { g, gc, go, gp, gr } from "../data";
-import { failureCode, failureFunction, failureLine, inFailureMode, setFailure } from "../failure";
+import {
+  FATAL_ERROR_NV_UNRECOVERABLE,
+  fail,
+  failureCode,
+  failureFunction,
+  failureLine,
+  inFailureMode,
+  setFailure,
+} from "../failure";
 import {
   HASH_COUNT,
   IMPLEMENTATION_PCR,
@@ -80,6 +88,8 @@ import {
 
 const IGNORED: usize = memory.data(2 + MAX_DIGEST_SIZE, 8);
 
+const FAIL_STATE: u32 = 0x5702;
+
 const MAGIC: u32 = 0x45637889;
 const VERSION: u32 = 4;
 const SESSION_SLOT_MAGIC: u32 = 0x3664aebc;
@@ -101,8 +111,14 @@ export function saveVolatile(out: usize, capacity: u32): u32 {
   return length + SHA1_SIZE;
 }
 
-/** Reads a volatile state of `size` bytes into a TPM that was just initialised. Returns 0 or a TPM_RC. */
+/** Reads a volatile state of `size` bytes into a TPM that was just initialised. Returns 0 or a TPM_RC, and is in failure mode then. */
 export function loadVolatile(at: usize, size: u32): u32 {
+  const rc = readVolatile(at, size);
+  if (rc != 0) fail(FAIL_STATE, FATAL_ERROR_NV_UNRECOVERABLE);
+  return rc;
+}
+
+function readVolatile(at: usize, size: u32): u32 {
   if (size < SHA1_SIZE) return TPM_RC_SIZE;
   hashOnce(HASH_SHA1, at, size - SHA1_SIZE, DIGEST);
   if (memory.compare(DIGEST, at + size - SHA1_SIZE, SHA1_SIZE) != 0) return TPM_RC_BAD_PARAMETER;
