@@ -68,7 +68,12 @@ class EngineBackend implements Backend {
 
   powerOn(options: StartupOptions = {}): Awaitable<void> {
     this.powerOff();
-    return chain(this.#open(options.deferLock ?? false), () => this.#start(options));
+    return chain(this.#open(options.deferLock ?? false), () =>
+      attempt(
+        () => this.#start(options),
+        (error) => this.#startPrevious(options, error),
+      ),
+    );
   }
 
   powerOff(): void {
@@ -282,6 +287,30 @@ class EngineBackend implements Backend {
       this.#stored(() => chain(this.#keeper.lock(0), () => this.#keeper.save(change))),
       started,
     );
+  }
+
+  /** Starts with the permanent state before the last one, where the store kept it and the last one is none that a TPM can start with. */
+  #startPrevious(options: StartupOptions, error: unknown): Awaitable<void> {
+    const { permanent } = this.#keeper.blobs;
+    const isAtFault = permanent?.length && Object.keys(this.#staged).length === 0 && !this.#isLoadable(permanent);
+    if (!(error instanceof BackendError) || error.kind !== "bad-state" || !isAtFault) throw error;
+    return chain(
+      this.#stored(() => this.#keeper.openPrevious()),
+      (previous) => {
+        if (!previous) throw error;
+        this.#options.warn?.(`${error.message}; the TPM starts with the state before the last one`);
+        return this.#start(options);
+      },
+    );
+  }
+
+  #isLoadable(permanent: Uint8Array): boolean {
+    try {
+      this.#loaded(permanent).wipe();
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   /** The rest of a long command, a slice at a turn of the event loop. */

@@ -3,6 +3,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { createEngineBackend } from "../../src/engine/engine-backend.ts";
 import { plainFormat } from "../../src/state/container.ts";
 import { DirStore, type DirStoreOptions } from "../../src/state/dir-store.ts";
 import { openStore } from "../../src/state/open-store.ts";
@@ -190,6 +191,33 @@ describe("the option backup", () => {
     expect([...permanentIn(`${PERMALL}.bak`).blob]).toEqual([1]);
     expect(open().loadPrevious()).toBeUndefined();
   });
+});
+
+test("a TPM that cannot be started with its state starts with the backup, if there is that option, and says so", async () => {
+  const start = async (backup: boolean) => {
+    const backend = createEngineBackend({ store: open({ backup }), warn: (sentence) => said.push(sentence) });
+    await backend.powerOn();
+    return backend;
+  };
+  await (await start(true)).close();
+  const good = permanentIn(PERMALL);
+  // Whole as a file of swtpm's, and damaged inside.
+  put({ [`${PERMALL}.bak`]: fs.readFileSync(at(PERMALL)), [PERMALL]: swtpmContainer(good.blob.subarray(0, 500)) });
+  await expect(start(false)).rejects.toMatchObject({ kind: "bad-state" });
+  expect(said).toEqual([]);
+
+  const backend = await start(true);
+  expect(said).toHaveLength(2);
+  expect(said[0]).toContain("permall.bak is taken instead");
+  expect(said[1]).toContain("starts with the state before the last one");
+  const STARTUP_CLEAR = Uint8Array.of(0x80, 0x01, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0);
+  expect((await backend.execute(STARTUP_CLEAR, 0))[9]).toBe(0);
+  await backend.close();
+  await (await start(false)).close();
+
+  // Without a whole backup it ends as it did.
+  put({ [PERMALL]: swtpmContainer(good.blob.subarray(0, 500)), [`${PERMALL}.bak`]: new Uint8Array(0) });
+  await expect(start(true)).rejects.toMatchObject({ kind: "bad-state" });
 });
 
 describe("an ephemeral state", () => {
