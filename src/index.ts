@@ -28,5 +28,21 @@ export type { DeviceFile } from "./platform/device-file.ts";
 export { LinearStore, type LinearStoreOptions } from "./state/linear-store.ts";
 export { MemoryStore } from "./state/memory-store.ts";
 export { OverlayStore } from "./state/overlay-store.ts";
+export {
+  createSnapshot,
+  deleteSnapshot,
+  type Restored,
+  type RestoreOptions,
+  restoreSnapshot,
+  type SnapshotSubject,
+  withStoredTpm,
+} from "./state/snapshot/operations.ts";
+export { type Snapshot, SnapshotError, type SnapshotErrorKind, type SnapshotIndex } from "./state/snapshot/record.ts";
+export {
+  type Capture,
+  type CreateOptions,
+  type RepositoryOptions,
+  SnapshotRepository,
+} from "./state/snapshot/repository.ts";
 export { type Generation, type StateBlobs, StateError, type StateErrorKind, type StateStore } from "./state/store.ts";
 export { Tpm, type TpmOptions } from "./tpm.ts";
