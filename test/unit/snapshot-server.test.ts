@@ -354,6 +354,21 @@ describe("a stopped TPM", () => {
     expect(repositoryIn(directory).index()).not.toHaveProperty("restoring");
   });
 
+  test("starts also if the list of its snapshots is damaged, and says so; the list stays as it is", async () => {
+    let tpm = await start();
+    await tpm.ask("snapshot-create", { name: "a" });
+    await tpm.stop();
+    const index = path.join(directory, "state/snapshots/index.json");
+    fs.writeFileSync(index, "nonsense");
+    tpm = await start();
+    expect(tpm.lines).toEqual([
+      expect.stringMatching(/^Warning: the snapshots cannot be read: .*index.json: .* damaged$/),
+    ]);
+    await (await tpm.client()).command("GetRandom", { parameters: { bytesRequested: 8 } });
+    expect(await kindOf(tpm.ask("snapshot-create", { name: "b" }))).toBe("damaged");
+    expect(fs.readFileSync(index, "utf8")).toBe("nonsense");
+  });
+
   test("cannot be touched by two", async () => {
     await start();
     await expect(stored(async () => {})).rejects.toMatchObject({ kind: "locked" });
