@@ -34,8 +34,8 @@ export interface PlaceWords {
 }
 
 const DEFAULT_STATE = "./wtpm-state";
-/** A server that has the lock may not have its socket yet, and one that is ending no longer. */
-const ATTEMPTS = 20;
+/** Another such command may have the lock; a server that has it may not have its socket yet, or no longer. */
+const PATIENCE_MS = 3000;
 const RETRY_INTERVAL_MS = 50;
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
@@ -137,7 +137,8 @@ async function perform(
   const socket = words.management ?? place.socket;
   // A key is read once: it may come through a pipe.
   let format: StateFormat | undefined;
-  for (let attempt = 1; ; attempt++) {
+  const end = performance.now() + PATIENCE_MS;
+  for (;;) {
     const reply = await askManagement(socket, command, values);
     if (reply) return reply;
     format ??= await stateFormat(words.key, warn);
@@ -147,7 +148,7 @@ async function perform(
       return await withStoredTpm(store, (subject) => work(repository, subject));
     } catch (error) {
       if (!(error instanceof StateError) || error.kind !== "locked") throw error;
-      if (attempt === ATTEMPTS) {
+      if (performance.now() > end) {
         const message = `${error.message}. If that is wtpm, it serves no management socket at ${socket}`;
         throw new StateError("locked", message, { cause: error });
       }
