@@ -9,7 +9,7 @@
 // This program never touches a live section. A commit writes all states into a free region, then the header, and syncs both at once:
 //
 //   0      header, and behind it what swtpm leaves alone: sequence number, generation, SHA-256 of the states, SHA-256 of all of that
-//   4096k  a region: 512 bytes of record, then the sections
+//   512k   a region: 512 bytes of record, then the sections
 //
 // If only a part of that reaches the disk, the digest does not fit, and the region of the commit before is still there as it was: its record
 // tells what its header was. A header without the digest of its own was written by swtpm, and counts as it is.
@@ -21,8 +21,8 @@ export const HEADER_SIZE = 192;
 /** The header and what this program keeps behind it: what a disk writes at once. */
 export const BLOCK_SIZE = 512;
 export const RECORD_SIZE = 512;
-/** Where regions begin: multiples of what disks write at once. */
-export const REGION_ALIGNMENT = 4096;
+/** Where regions begin: multiples of what disks write at once. A small state is so near the header that both go to the disk together. */
+const REGION_ALIGNMENT = BLOCK_SIZE;
 
 const MAGIC = 0x7377_7470_6d6c_696en;
 const VERSION = 1;
@@ -141,8 +141,8 @@ const DIGEST_AT = AFTER_AT + HEADER_SIZE;
 const TOOK_OVER_AT = DIGEST_AT + 32;
 const CHECKSUM_AT = TOOK_OVER_AT + 1;
 
-export function encodeRecord(record: LinearRecord): Uint8Array {
-  const bytes = new Uint8Array(RECORD_SIZE);
+/** Writes a record to the first bytes given. */
+function putRecord(bytes: Uint8Array, record: LinearRecord): void {
   const view = viewOf(bytes);
   bytes.set(RECORD_MAGIC);
   view.setBigUint64(SEQUENCE_AT, BigInt(record.sequence), true);
@@ -152,7 +152,6 @@ export function encodeRecord(record: LinearRecord): Uint8Array {
   bytes.set(record.digest, DIGEST_AT);
   bytes[TOOK_OVER_AT] = record.tookOver ? 1 : 0;
   bytes.set(sha256(bytes.subarray(0, CHECKSUM_AT)), CHECKSUM_AT);
-  return bytes;
 }
 
 /** All records in an image whose checksum is right, the newest first. */
@@ -177,7 +176,8 @@ export function findRecords(image: Uint8Array): LinearRecord[] {
 
 /** Whether every byte is that of one or the other: what a write in place leaves that did not come to its end. */
 export function isMixture(bytes: Uint8Array, one: Uint8Array, other: Uint8Array): boolean {
-  return bytes.every((byte, i) => byte === one[i] || byte === other[i]);
+  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== one[i] && bytes[i] !== other[i]) return false;
+  return true;
 }
 
 /** A region that is ready to be written, and the block that makes it the live one. */
@@ -215,7 +215,7 @@ export function layOut(
   const bytes = new Uint8Array(last - start);
   for (const type of types) bytes.set(states[type]!, sections[type]!.offset - start);
   const digest = digestOf(types.map((type) => states[type]!));
-  bytes.set(encodeRecord({ ...commit, after: header, digest }));
+  putRecord(bytes, { ...commit, after: header, digest });
   return { start, end: offset, bytes, block: encodeBlock(header, { ...commit, digest }) };
 }
 
@@ -223,7 +223,7 @@ export function layOut(
 export function extentOf(sections: Sections): { start: number; end: number } {
   const all = Object.values(sections);
   if (all.length === 0) return { start: 0, end: 0 };
-  const start = Math.min(...all.map(({ offset }) => offset));
+  const start = Math.max(0, Math.min(...all.map(({ offset }) => offset)) - RECORD_SIZE);
   return { start: start - (start % REGION_ALIGNMENT), end: Math.max(...all.map(({ offset, room }) => offset + room)) };
 }
 

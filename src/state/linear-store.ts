@@ -266,7 +266,8 @@ export class LinearStore implements StateStore {
 
   /** The block written last, or one that is on its way to that of a commit of unknown outcome. */
   #isKnown(block: Uint8Array): boolean {
-    return isMixture(block, this.#state.block, this.#pending?.region.block ?? this.#state.block);
+    if (equal(block, this.#state.block)) return true;
+    return this.#pending !== undefined && isMixture(block, this.#state.block, this.#pending.region.block);
   }
 
   #contentChanged(): boolean {

@@ -60,11 +60,11 @@ describe("a linear store", () => {
     store.close();
     const image = fs.readFileSync(file);
     const { permanent, volatile, savestate } = sectionsOf(image);
-    expect(permanent).toEqual({ offset: 4096 + 512, size: 1062, room: 2048 });
-    expect(volatile).toEqual({ offset: 4096 + 512 + 2048, size: 162, room: 256 });
+    expect(permanent).toEqual({ offset: 512 + 512, size: 1062, room: 2048 });
+    expect(volatile).toEqual({ offset: 512 + 512 + 2048, size: 162, room: 256 });
     expect(savestate).toBeUndefined();
-    expect(image).toHaveLength(4096 + 512 + 2048 + 256);
-    const container = image.subarray(4096 + 512, 4096 + 512 + 1062);
+    expect(image).toHaveLength(512 + 512 + 2048 + 256);
+    const container = image.subarray(512 + 512, 512 + 512 + 1062);
     expect(plainFormat.decode("permanent", container)).toMatchObject({ generation: 1 });
     expect(listLinearStates(file)).toEqual([
       { name: "permall", size: 1062 },
@@ -80,8 +80,8 @@ describe("a linear store", () => {
       store.commit({ number, blobs: { permanent: random(`${number}`, 3000) } }, fence);
       offsets.add(sectionsOf(fs.readFileSync(file)).permanent!.offset);
     }
-    expect(offsets).toEqual(new Set([4608, 12800]));
-    expect(fs.statSync(file).size).toBe(12800 + 4096);
+    expect(offsets).toEqual(new Set([1024, 5632]));
+    expect(fs.statSync(file).size).toBe(5632 + 4096);
     expect(Buffer.from(new LinearStore(file).load().blobs.permanent!)).toEqual(Buffer.from(random("20", 3000)));
   });
 
@@ -110,7 +110,7 @@ describe("a linear store", () => {
     expect(Buffer.from(found.blobs.volatile!)).toEqual(Buffer.from(random("v", 9000)));
     const fence = store.acquire();
     store.commit({ number: found.number + 1, blobs: { ...found.blobs, permanent: random("q", 1300) } }, fence);
-    expect(sectionsOf(fs.readFileSync(file)).permanent!.offset).toBe(20480 + 512);
+    expect(sectionsOf(fs.readFileSync(file)).permanent!.offset).toBe(18944 + 512);
     const again = new LinearStore(file).load();
     expect(Buffer.from(again.blobs.permanent!)).toEqual(Buffer.from(random("q", 1300)));
     expect(Buffer.from(again.blobs.volatile!)).toEqual(Buffer.from(random("v", 9000)));
