@@ -1,6 +1,6 @@
 // tpm2-tools: objects and their life: templates, seeds, credentials, persistence, duplication, import.
 import { Buffer } from "node:buffer";
-import { generateKeyPairSync, verify } from "node:crypto";
+import { generateKeyPairSync, randomBytes, verify } from "node:crypto";
 import { expect, test } from "vitest";
 import { CMD, control, u32 } from "../support/tpm-client.ts";
 import { field, useTools } from "../support/tpm2-tools.ts";
@@ -184,6 +184,17 @@ test.each(["null", "aes"])(
     await signs("-s", "ecdsa");
   },
 );
+
+test("getekcertificate finds the certificate that the manufacturer left in NV", async () => {
+  const certificate = randomBytes(767); // The tool passes on what is there.
+  tools().write("certificate", certificate);
+  const attributes = "platformcreate|ppwrite|ppread|ownerread|authread|no_da";
+  // TCG EK Credential Profile, 2.2.1.4: the certificate of the RSA-2048 key.
+  await tools()("nvdefine", "0x1c00002", "-C", "p", "-s", "767", "-a", attributes);
+  await tools()("nvwrite", "0x1c00002", "-C", "p", "-i", "certificate");
+  await tools()("getekcertificate", "-o", "found");
+  expect(tools().read("found").equals(certificate)).toBe(true);
+});
 
 test("send passes bytes to the TPM and back", async () => {
   tools().write("command", Buffer.from("80010000000c0000017b0008", "hex")); // TPM2_GetRandom(8)
