@@ -47,6 +47,10 @@ class EngineBackend implements Backend {
   #engine: Engine | undefined;
   /** What the TPM, which started without the store's lock, has to store once that is taken. */
   #unsaved: StateChange | undefined;
+  /** The running TPM has had the store's lock. */
+  #owned = false;
+  /** The running TPM has not, and somebody else has changed the state from which it was started. */
+  #superseded = false;
   /** The engine whose command is under way, or being stored. */
   #busy: Engine | undefined;
   #bufferSize = 0;
@@ -203,19 +207,29 @@ class EngineBackend implements Backend {
   }
 
   /**
-   * Learns what the store holds, now that nobody else can write. A TPM that runs on while another process had the lock is the one
-   * that counts (the target of a migration took the state and failed): what it has is stored over what was written meanwhile.
+   * Learns what the store holds, now that nobody else can write. A TPM that ran with the lock, gave it up and runs on is the one that
+   * counts (the target of a migration took the state and failed): what it has is stored over what was written meanwhile.
    */
   #readLocked(): Awaitable<void> {
     const known = this.#keeper.blobs;
     return chain(this.#keeper.open(), (stored) => {
       const engine = this.#engine;
       const foreign = BLOB_TYPES.some((type) => stored[type] !== known[type]);
+      this.#superseded ||= engine !== undefined && foreign && !this.#owned;
+      if (this.#superseded) return this.#refuseForeign();
+      this.#owned = true;
       if (!engine || !(foreign || this.#unsaved)) return;
       const change = { volatile: known.volatile, ...this.#unsaved, permanent: engine.savePermanent() };
       return chain(this.#keeper.save(change), () => {
         this.#unsaved = undefined;
       });
+    });
+  }
+
+  #refuseForeign(): Awaitable<void> {
+    return chain(this.#keeper.unlock(), () => {
+      const text = `${this.#options.store.name}: another process has changed the state from which this TPM was started; start it again`;
+      throw new StateError("conflict", text);
     });
   }
 
@@ -281,6 +295,8 @@ class EngineBackend implements Backend {
     const changed = Object.keys(change).length > 0;
     const locked = this.#keeper.locked || Object.keys(staged).length > 0;
     this.#unsaved = changed && !locked ? change : undefined;
+    this.#owned = locked;
+    this.#superseded = false;
     if (!changed || !locked) return started();
     // The lock that an incoming migration put off is due now.
     return chain(

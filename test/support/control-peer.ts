@@ -22,14 +22,15 @@ export interface PeerOptions {
 /** An emulator that can be started again with the state it left. */
 export abstract class ControlPeer implements AsyncDisposable {
   readonly folder = temporaryFolder();
-  readonly stateDir = path.join(this.folder, "state");
+  readonly stateDir: string;
   #control: Wire | undefined;
   #data: Wire | undefined;
   /** What the fence is answered with. */
   #fenceReply = "";
 
-  constructor() {
-    mkdirSync(this.stateDir);
+  constructor(stateDir?: string) {
+    this.stateDir = stateDir ?? path.join(this.folder, "state");
+    mkdirSync(this.stateDir, { recursive: true });
   }
 
   protected readonly controlPath = path.join(this.folder, "ctrl");
@@ -124,6 +125,12 @@ export class SwtpmPeer extends ControlPeer {
 
 export interface ServerPeerOptions extends PeerOptions {
   readonly autoShutdown: boolean;
+  /** --migration incoming. */
+  readonly incomingMigration?: boolean;
+  /** --migration release-lock-outgoing. */
+  readonly releaseLockOutgoing?: boolean;
+  /** The state folder; by default one of its own. */
+  readonly stateDir?: string;
 }
 
 /** Our server with our engine, which keeps its state in a folder. */
@@ -132,7 +139,7 @@ export class ServerPeer extends ControlPeer {
   #server: TpmServer | undefined;
 
   constructor(options: ServerPeerOptions) {
-    super();
+    super(options.stateDir);
     this.#options = options;
   }
 
