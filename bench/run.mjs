@@ -14,6 +14,11 @@ const swtpm = hasSwtpm ? ["--swtpm"] : [];
 const sets = {
   latency: { about: "commands over a UNIX socket, beside swtpm", full: [], quick: ["--seconds", "0.2"] },
   start: { about: "launch, first response and memory of a server, beside swtpm", full: [], quick: ["--starts", "5"] },
+  state: {
+    about: "NV_Write with every kind of store, what syncs cost, state blobs, beside swtpm",
+    full: [],
+    quick: ["--seconds", "0.3"],
+  },
   "in-process": {
     about: "commands in this process; the engine's size and start",
     full: [],

@@ -217,7 +217,7 @@ export class LinearStore implements StateStore {
       }
       writeAll(this.#fs, fd, region.bytes, region.start);
       if (!this.#state.own) this.#sync(fd);
-      verifyContent(this.#fs, fd, region.bytes, region.start);
+      if (this.#options.fsync ?? true) verifyContent(this.#fs, fd, region.bytes, region.start);
     } catch (error) {
       const failure = ioError(`cannot write the state: ${this.#path}`, error);
       throw this.#pending ? new StateError("unknown", failure.message, { cause: failure }) : failure;

@@ -52,7 +52,7 @@ export interface StateFilesOptions {
   readonly family?: TpmFamily | undefined;
   /** Permission bits of new files, which also are put right on existing ones. Without it 0640 and the umask count. */
   readonly mode?: number | undefined;
-  /** Let everything reach the disk before it is done. */
+  /** Let everything reach the disk, and read it again, before it is done. */
   readonly fsync: boolean;
   /** Change nothing, not even the mode of a file that is read. */
   readonly readOnly: boolean;
@@ -153,7 +153,8 @@ export class StateFiles {
     try {
       if (mode !== undefined) this.#fs.fchmodSync(fd, mode);
       writeAll(this.#fs, fd, content, 0);
-      if (fsync) this.#fs.fsyncSync(fd);
+      if (!fsync) return;
+      this.#fs.fsyncSync(fd);
       verifyContent(this.#fs, fd, content, 0);
     } finally {
       this.#fs.closeSync(fd);
