@@ -2,7 +2,6 @@
 import { TPM2B, copy2B } from "./cursor";
 import { cryptMacStart } from "./crypt-mac";
 import { g, gr } from "./data";
-import { removeTrailingZeros } from "./entity";
 import { FATAL_ERROR_INTERNAL, fail } from "./failure";
 import {
   HASH_COUNT,
@@ -46,8 +45,8 @@ function create(attribute: u32, auth: TPM2B, handleOut: usize): HASH_OBJECT | nu
   sequence.objectAttributes = TPMA_OBJECT_noDA;
   sequence.type = TPM_ALG_NULL;
   sequence.nameAlg = TPM_ALG_NULL;
+  // With its trailing zeros, if it has any: they are left out where it is used.
   copy2B(sequence.auth, auth);
-  removeTrailingZeros(sequence.auth);
   return sequence;
 }
 

@@ -34,6 +34,8 @@ export interface DifferentialRun {
   readonly seed: string;
   /** Until when, in milliseconds since 1970. */
   readonly end: number;
+  /** How many sequences at most; without limit when left out. */
+  readonly sequences?: number;
   /** How many differences are enough. */
   readonly enough: number;
   readonly found?: (sequence: DifferentialSequence) => void;
@@ -47,7 +49,8 @@ export async function differential(run: DifferentialRun) {
   const listed = await listedCommands(new EngineTpm().client);
   const pair = await Pair.start();
   try {
-    while (Date.now() < run.end && differences.length < run.enough) {
+    const { sequences = Number.POSITIVE_INFINITY } = run;
+    while (Date.now() < run.end && counts.sequences < sequences && differences.length < run.enough) {
       const seed = `${run.seed} ${counts.sequences++}`;
       const found = await oneSequence(pair, seed, listed, run.end, counts);
       if (found) {

@@ -108,7 +108,7 @@ function properties(parameters: Uint8Array): string {
 /** A text that is the same for answers to a command that agree. */
 export function comparable(code: number, answer: Answer): string {
   if (answer.code !== 0) return hex(answer.code, 4);
-  const { parameters, handle, sessions, wrong } = answer;
+  const { parameters, handle, sessions, wrong, encrypted } = answer;
   const shown = [handle === undefined ? "" : hex(handle, 4)];
   const isProperties = code === GET_CAPABILITY && toHex(parameters.subarray(1, 5)) === "00000006";
   if (isProperties) shown.push(properties(parameters));
@@ -116,10 +116,10 @@ export function comparable(code: number, answer: Answer): string {
     const definition = findCommand(code);
     const masks = fields[definition?.name ?? ""] ?? {};
     let left = parameters.length;
-    for (const [name] of definition?.response ?? []) {
+    for (const [index, [name]] of (definition?.response ?? []).entries()) {
       const field = fieldOf({ code, parameters }, name);
       left -= field.length;
-      shown.push((masks[name] ?? digits)(field));
+      shown.push((encrypted && index === 0 ? size : (masks[name] ?? digits))(field));
     }
     if (left !== 0) shown.push(`and ${left} bytes`);
   }

@@ -2,7 +2,7 @@
 import { findCommand, parseTypeReference } from "../../src/spec/registry.ts";
 import type { FieldDefinition } from "../../src/spec/types.ts";
 import { type Maker, makerGroups, type Parts } from "./engine-makers.ts";
-import { digitsOf, type Entity, type KnownSession, PASSWORDS, UserMemory } from "./engine-memory.ts";
+import { digitsOf, type Entity, type KnownSession, PASSWORDS, type Prelude, UserMemory } from "./engine-memory.ts";
 import type { Policy } from "./engine-kinds.ts";
 import {
   type Authorization,
@@ -50,6 +50,7 @@ const runAll = (effects: readonly (() => void)[]) => {
 interface Queued {
   readonly step: Step;
   readonly effect?: (() => void) | undefined;
+  readonly failed?: (() => void) | undefined;
 }
 
 export class CommandSource {
@@ -62,8 +63,9 @@ export class CommandSource {
   #queue: Queued[] = [];
   /** What the last command is to change in the memory if it succeeds. */
   #effect: (() => void) | undefined;
+  /** And if it fails. */
+  #failed: (() => void) | undefined;
   #started = false;
-  #ids = 0;
 
   constructor(random: RandomSource, options: SourceOptions) {
     this.#random = random;
@@ -80,6 +82,7 @@ export class CommandSource {
   next(): Step {
     const queued = this.#queue.shift() ?? this.#anything();
     this.#effect = queued.effect;
+    this.#failed = queued.failed;
     if (queued.step.kind === "power") {
       this.#started = false;
       this.#memory.forgetVolatile();
@@ -92,8 +95,9 @@ export class CommandSource {
     if (step.kind === "command" && responseCode === 0) {
       if (step.code === STARTUP) this.#started = true;
       this.#effect?.();
-    }
+    } else this.#failed?.();
     this.#effect = undefined;
+    this.#failed = undefined;
   }
 
   #anything(): Queued {
@@ -134,7 +138,7 @@ export class CommandSource {
   }
 
   #plain(name: string, code: number, parameters: string, locality = 0): CommandStep {
-    return { kind: "command", id: this.#ids++, name, code, locality, handles: [], auths: [], parameters };
+    return { kind: "command", id: this.#memory.nextId(), name, code, locality, handles: [], auths: [], parameters };
   }
 
   #startup(): CommandStep {
@@ -164,13 +168,15 @@ export class CommandSource {
   #command(): Queued {
     const memory = this.#memory;
     const [name, code, make] = this.#random.below(12) === 0 ? this.#anyMaker() : this.#random.pick(this.#makers);
-    memory.id = this.#ids++;
+    memory.id = this.#memory.nextId();
     const parts = make(memory);
     const effect = memory.takeEffect();
     const locality = this.#locality();
+    for (const prelude of memory.takePreludes()) this.#queue.push(this.#prelude(prelude));
     const { auths, names, after } = this.#authorize(code, parts);
     const handles = (parts.handles ?? []).map(digitsOf);
-    const edits = memory.once(12) ? { edits: this.#edits() } : {};
+    // What comes of a change to an HMAC depends on the nonces, which are not the same on two TPMs.
+    const edits = memory.once(12) && !(names && this.#options.careful) ? { edits: this.#edits() } : {};
     const step: CommandStep = {
       ...{ kind: "command", id: memory.id, name, code, locality, handles, auths, parameters: parts.body ?? "" },
       ...(names ? { names } : {}),
@@ -186,6 +192,15 @@ export class CommandSource {
       },
     });
     return this.#queue.shift()!;
+  }
+
+  #prelude({ id, name, code, handles, body, succeeded, failed }: Prelude): Queued {
+    const auths = handles.flatMap((handle, index) => {
+      const role = findCommand(code)?.handles?.[index]?.[2];
+      return role ? [`${u32(RH.PW)}000001${sized(this.#memory.authOf(handle))}`] : [];
+    });
+    const step = { ...this.#plain(name, code, body), id, handles: handles.map(digitsOf), auths };
+    return { step, effect: succeeded, failed };
   }
 
   #locality(): number {
@@ -248,7 +263,7 @@ export class CommandSource {
     const memory = this.#memory;
     const right = memory.authOf(handle);
     const policy = memory.policyOf(handle);
-    if (policy && first && memory.once(2)) return this.#policyUse(handle, policy, authAfter);
+    if (policy && first && !memory.once(3)) return this.#policyUse(handle, policy, authAfter);
     const session = first && memory.once(4) ? memory.some(memory.sessions) : undefined;
     if (session) return this.#use(session, code, handle, authAfter, afterwards);
     const password = memory.once(15) ? memory.pick(PASSWORDS) : right;
@@ -259,7 +274,7 @@ export class CommandSource {
   #policyUse(handle: Entity, policy: Policy, authAfter: string | undefined): SessionUse {
     const memory = this.#memory;
     const { id } = memory;
-    memory.id = this.#ids++;
+    memory.id = this.#memory.nextId();
     const started = memory.id;
     const start = { authHash: SHA256, nonceCaller: "11".repeat(16), cipher: 0x10, keyBits: 0, policy: true };
     const nulls = [u32(RH.NULL), u32(RH.NULL)];

@@ -248,5 +248,9 @@ export const POLICIES: readonly Policy[] = [
   ...[0x148, 0x150, 0x13b, 0x11f, 0x147].map((code) => policyOf(["PolicyCommandCode", u32(code)])),
 ];
 
+/** The policy that allows one of these commands, and nothing else. */
+export const policyFor = (code: number): Policy =>
+  POLICIES.find(({ commands }) => commands.length === 1 && commands[0]![2] === u32(code)) ?? POLICIES[0]!;
+
 /** Hierarchies in which a primary object can be made. */
 export const PRIMARY_HIERARCHIES = [RH.OWNER, RH.OWNER, RH.ENDORSEMENT, RH.PLATFORM, RH.NULL] as const;

@@ -37,6 +37,7 @@ export const integrity: readonly Maker[] = [
 ];
 
 function hashSequence(s: UserMemory) {
+  s.roomForObject();
   const [auth, event] = [s.once(4) ? s.password() : "", s.once(3)];
   const handle = `<${s.id}.handle>`;
   s.onSuccess(() => s.sequences.push({ handle, auth, kind: event ? "event" : "hash" }));
@@ -62,6 +63,7 @@ export const sequences: readonly Maker[] = [
     "MAC_Start",
     0x15b,
     (s) => {
+      s.roomForObject();
       const [auth, handle] = [s.once(4) ? s.password() : "", `<${s.id}.handle>`];
       s.onSuccess(() => s.sequences.push({ handle, auth, kind: "mac" }));
       return { handles: [s.key("mac")], body: sized(auth) + s.pick(["0010", "0010", SHA256, "003f"]) };
@@ -98,7 +100,7 @@ export const byHierarchies: readonly Maker[] = [
     0x121,
     (s) => ({
       handles: [s.once(2) ? RH.PLATFORM : s.hierarchy()],
-      body: u32(s.pick([RH.OWNER, RH.ENDORSEMENT, RH.PLATFORM_NV, RH.NULL])) + u8(s.once(3) ? 0 : 1),
+      body: u32(s.pick([RH.OWNER, RH.ENDORSEMENT, RH.PLATFORM_NV, RH.NULL])) + u8(s.once(8) ? 0 : 1),
     }),
   ],
   [

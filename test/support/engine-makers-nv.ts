@@ -1,23 +1,58 @@
 // NV indices: makers of commands.
-import { POLICIES } from "./engine-kinds.ts";
+import { POLICIES, type Policy, policyFor } from "./engine-kinds.ts";
 import type { Maker, Parts } from "./engine-makers.ts";
 import { NV_TYPE, type NvIndex, nvType, type UserMemory } from "./engine-memory.ts";
 import { RH, sized, u16, u32 } from "./engine-steps.ts";
 
 const trimmed = (auth: string) => auth.replace(/(00)+$/, "");
-const TPMA_NV = { PLATFORMCREATE: 0x40000000, POLICY_DELETE: 1 << 10, NO_DA: 1 << 25 } as const;
+const [UNDEFINE_SPECIAL, CHANGE_AUTH] = [0x11f, 0x13b];
+const TPMA_NV = { PLATFORMCREATE: 0x40000000, POLICY_DELETE: 1 << 10, NO_DA: 1 << 25, ORDERLY: 1 << 26 } as const;
 
 function onIndex(s: UserMemory, write: boolean, body: (nv: NvIndex | undefined) => string, ...types: number[]): Parts {
-  const index = s.nvHandle(...types);
+  const index = indexOf(s, ...types);
   return { handles: [s.nvAuthority(index, write), index], body: body(s.nv.get(index)) };
 }
 
+/** An index of one of the types; mostly defined before if there is none. */
+function indexOf(s: UserMemory, ...types: number[]): number {
+  const there = [...s.nv.values()].some(({ attributes }) => types.length === 0 || types.includes(nvType(attributes)));
+  if (there || s.once(4)) return s.nvHandle(...types);
+  return defineBefore(s, ((s.some(types) ?? NV_TYPE.ordinary) << 4) | (s.once(3) ? TPMA_NV.ORDERLY : 0)).handle;
+}
+
+/** An index that its policy, and nothing else, allows to do something. */
+function allowedIndex(s: UserMemory, code: number): number {
+  const special = code === UNDEFINE_SPECIAL ? TPMA_NV.PLATFORMCREATE | TPMA_NV.POLICY_DELETE : 0;
+  const index = s.allowing(s.nv.values(), code, () => defineBefore(s, special, policyFor(code)));
+  return index?.handle ?? s.nvHandle();
+}
+
+/** Defines an index before the command that is being made. */
+function defineBefore(s: UserMemory, more: number, policy?: Policy): NvIndex {
+  const attributes = (more | TPMA_NV.NO_DA | 0x00060006) >>> 0;
+  const handle = 0x01000000 + s.below(8);
+  const [auth, size] = [s.password(), sizeFor(s, attributes)];
+  const nvPublic = `${u32(handle)}000b${u32(attributes)}${sized(policy?.digest ?? "")}${u16(size)}`;
+  const index = { handle, attributes, size, auth: trimmed(auth), ...(policy ? { policy } : {}) };
+  s.nv.set(handle, index);
+  const by = attributes & TPMA_NV.PLATFORMCREATE ? RH.PLATFORM : RH.OWNER;
+  s.before({
+    ...{ id: s.nextId(), name: "NV_DefineSpace", code: 0x12a, handles: [by] },
+    body: sized(auth) + sized(nvPublic),
+    succeeded: () => {},
+    failed: () => s.nv.delete(handle),
+  });
+  return index;
+}
+
 function attributesOf(s: UserMemory): number {
-  if (s.once(8)) return Number.parseInt(s.bytes(4), 16);
+  if (s.once(20)) return Number.parseInt(s.bytes(4), 16);
   const type = s.pick([...Object.values(NV_TYPE), 0, 0, 1]);
   let attributes = type << 4;
   attributes |= s.pick([0x00040004, 0x00060006, 0x00050005, 0x00070007, 0x00020002, 0x00040002, 0x000c000c]);
-  for (const bit of [10, 11, 12, 13, 14, 15, 25, 26, 27, 28, 29, 30, 31]) if (s.once(7)) attributes |= 1 << bit;
+  for (const bit of [12, 13, 14, 15, 25, 26, 27, 30, 31]) if (s.once(7)) attributes |= 1 << bit;
+  // Not in a definition, or only with others.
+  for (const bit of [10, 11, 28, 29]) if (s.once(50)) attributes |= 1 << bit;
   if (type === NV_TYPE.pinFail && !s.once(6)) attributes |= TPMA_NV.NO_DA;
   return attributes >>> 0;
 }
@@ -94,7 +129,7 @@ export const nvCommands: readonly Maker[] = [
     "NV_UndefineSpaceSpecial",
     0x11f,
     (s) => {
-      const index = s.nvHandle();
+      const index = allowedIndex(s, UNDEFINE_SPECIAL);
       s.onSuccess(() => s.nv.delete(index));
       return { handles: [index, RH.PLATFORM], authAfter: "" };
     },
@@ -109,7 +144,7 @@ export const nvCommands: readonly Maker[] = [
     "NV_ChangeAuth",
     0x13b,
     (s) => {
-      const [index, value] = [s.nvHandle(), s.password()];
+      const [index, value] = [allowedIndex(s, CHANGE_AUTH), s.password()];
       s.onSuccess(() => s.nvAuthChanged(index, value));
       return { handles: [index], body: sized(value), authAfter: value };
     },

@@ -6,13 +6,14 @@ import {
   type ObjectKind,
   POLICIES,
   type Policy,
+  policyFor,
   PRIMARY_HIERARCHIES,
   publicArea,
   RSA_KINDS,
   SLOW_CURVES,
 } from "./engine-kinds.ts";
 import type { Maker, Parts } from "./engine-makers.ts";
-import { type Blob, type KnownObject, sizedName, type UserMemory } from "./engine-memory.ts";
+import { type Blob, type KnownObject, sizedName, UserMemory } from "./engine-memory.ts";
 import { RH, sized, u16, u32 } from "./engine-steps.ts";
 
 const { fixedTPM, fixedParent, sensitiveDataOrigin, userWithAuth, adminWithPolicy, noDA, encryptedDuplication } =
@@ -70,6 +71,7 @@ const creationPcrs = (s: UserMemory) => (s.once(3) ? s.selection() : "00000000")
 const outsideInfo = (s: UserMemory) => sized(s.bytes(s.below(8)));
 
 function createPrimary(s: UserMemory): Parts {
+  s.roomForObject();
   const hierarchy = s.once(15) ? s.hierarchy() : s.pick(PRIMARY_HIERARCHIES);
   const { object, sensitive, template: area } = template(s, kindToMake(s, true), s.below(4) > 0);
   const creation = { hash: `<${s.id}.creationHash>`, ticket: `<${s.id}.creationTicket>` };
@@ -82,33 +84,56 @@ function keepBlob(s: UserMemory, blob: Blob): void {
   if (s.blobs.length > 10) s.blobs.shift();
 }
 
+/** TPM2_Create with a parent, under the number of a step, and the object outside the TPM that it leads to. */
+function creation(s: UserMemory, id: number, parent: KnownObject, kind: ObjectKind) {
+  s.roomForObject(parent.handle);
+  const { object, sensitive, template: area } = template(s, kind, s.below(3) > 0);
+  const made = { hash: `<${id}.creationHash>`, ticket: `<${id}.creationTicket>` };
+  const child = { ...object, publicArea: `<${id}.outPublic>`, hierarchy: parent.hierarchy, creation: made, parent };
+  const blob: Blob = { parent, privateArea: `<${id}.outPrivate>`, object: child };
+  return { blob, body: sensitive + sized(area) + outsideInfo(s) + creationPcrs(s) };
+}
+
 function create(s: UserMemory): Parts {
   const parent = s.object("parent");
-  const { object, sensitive, template: area } = template(s, kindToMake(s), s.below(3) > 0);
-  const { id } = s;
-  if (parent) {
-    const creation = { hash: `<${id}.creationHash>`, ticket: `<${id}.creationTicket>` };
-    const made = { ...object, publicArea: `<${id}.outPublic>`, hierarchy: parent.hierarchy, creation, parent };
-    s.onSuccess(() => keepBlob(s, { parent, privateArea: `<${id}.outPrivate>`, object: made }));
-  }
-  const body = sensitive + sized(area) + outsideInfo(s) + creationPcrs(s);
-  return { handles: [parent?.handle ?? s.key("parent")], body };
+  if (!parent) return { handles: [s.key("parent")], body: s.bytes(40) };
+  const { blob, body } = creation(s, s.id, parent, kindToMake(s));
+  s.onSuccess(() => keepBlob(s, blob));
+  return { handles: [parent.handle], body };
+}
+
+/** An object outside the TPM whose parent is loaded; mostly made before if there is none. */
+function loadableBlob(s: UserMemory): Blob | undefined {
+  const loadable = s.some(s.blobs.filter(({ parent }) => s.objects.includes(parent)));
+  if (loadable || s.once(6)) return loadable ?? s.some(s.blobs);
+  const parent = s.object("parent");
+  if (!parent) return undefined;
+  const id = s.nextId();
+  const { blob, body } = creation(s, id, parent, s.pick(CHEAP_KINDS));
+  const forget = () => {
+    s.blobs = s.blobs.filter((other) => other !== blob);
+  };
+  keepBlob(s, blob);
+  s.before({ id, name: "Create", code: 0x153, handles: [parent.handle], body, succeeded: () => {}, failed: forget });
+  return blob;
 }
 
 function load(s: UserMemory): Parts {
-  const blob = s.blobs.length ? s.pick(s.blobs) : undefined;
+  const blob = loadableBlob(s);
   if (!blob) return { handles: [s.key("parent")], body: sized(s.bytes(40)) + sized(s.bytes(30)) };
+  s.roomForObject(blob.parent.handle);
   loaded(s, blob.object, blob.object);
   // The parent that it was made with, or the same key loaded again.
   const again = s.objects.find(
     ({ kind, hierarchy }) => kind === blob.parent.kind && hierarchy === blob.parent.hierarchy,
   );
   const parent = s.objectAt(blob.parent.handle) ?? again;
-  const publicArea = s.once(20) && s.blobs.length ? s.pick(s.blobs).object.publicArea : blob.object.publicArea;
+  const publicArea = s.once(20) ? s.pick(s.blobs).object.publicArea : blob.object.publicArea;
   return { handles: [parent?.handle ?? s.key("parent")], body: blob.privateArea + publicArea };
 }
 
 function createLoaded(s: UserMemory): Parts {
+  s.roomForObject();
   const primary = s.once(4);
   const parent = primary ? undefined : s.object(s.once(3) ? "derive" : "parent");
   const derived = parent?.kind.uses.includes("derive");
@@ -124,6 +149,7 @@ function createLoaded(s: UserMemory): Parts {
 }
 
 function loadExternal(s: UserMemory): Parts {
+  s.roomForObject();
   const { kind, unique, sensitive, seed } = s.pick(EXTERNAL_KEYS);
   const publicOnly = s.once(4);
   const auth = publicOnly ? "" : s.password();
@@ -151,7 +177,7 @@ function evict(s: UserMemory): Parts {
 }
 
 function changeAuth(s: UserMemory): Parts {
-  const object = s.objects.find(({ parent }) => parent && !s.once(3));
+  const object = s.some(s.objects.filter(({ parent }) => parent && s.objects.includes(parent)));
   const auth = s.password();
   const parent = object?.parent;
   if (object && parent) {
@@ -165,7 +191,8 @@ function changeAuth(s: UserMemory): Parts {
 const SYMMETRIC = "000600800043";
 
 function duplicate(s: UserMemory): Parts {
-  const object = s.objects.find(({ policy }) => policy?.commands.some(([name]) => name === "PolicyCommandCode"));
+  const DUPLICATE = 0x14b;
+  const object = s.allowing(s.objects, DUPLICATE, () => makeObject(s, "any", policyFor(DUPLICATE)));
   const newParent = s.once(2) ? RH.NULL : s.key("parent");
   const inner = s.once(3);
   s.keepResult("encryption key", "encryptionKeyOut");
@@ -177,6 +204,7 @@ function duplicate(s: UserMemory): Parts {
 }
 
 function importObject(s: UserMemory): Parts {
+  s.roomForObject();
   const parent = s.object("parent");
   const object = s.objects.length ? s.pick(s.objects) : undefined;
   const outer = s.once(2);
@@ -204,6 +232,43 @@ const flush: Maker = [
     return { body: handle };
   },
 ];
+
+/** Loads or makes an object that can do it before the command that is being made; undefined if no kind can. */
+function makeObject(s: UserMemory, use: string, policy?: Policy): KnownObject | undefined {
+  const kinds = [...CHEAP_KINDS, ...RSA_KINDS].filter(({ uses }) => uses.includes(use));
+  const external = EXTERNAL_KEYS.filter(({ kind }) => kinds.includes(kind));
+  const kind = policy ? s.pick(CHEAP_KINDS) : s.some(kinds);
+  if (!kind) return undefined;
+  s.roomForObject();
+  const id = s.nextId();
+  const names = { handle: `<${id}.handle>`, name: `<${id}.name_content>` };
+  const forget = () => s.forget(names.handle);
+  const auth = s.password();
+  const key = s.once(2) && !policy ? s.some(external) : undefined;
+  if (key || (RSA_KINDS.includes(kind) && !policy)) {
+    const { unique, sensitive, seed, kind: own } = key ?? s.some(external) ?? { ...EXTERNAL_KEYS[0]! };
+    const area = sized(publicArea(own, userWithAuth | noDA, 11, "", unique));
+    const object = { ...names, publicArea: area, auth, kind: own, hierarchy: RH.NULL };
+    const body = sized(u16(own.type) + sized(auth) + sized(seed) + sized(sensitive)) + area + u32(RH.NULL);
+    s.objects.push(object);
+    s.before({ id, name: "LoadExternal", code: 0x167, handles: [], body, succeeded: () => {}, failed: forget });
+    return object;
+  }
+  const hierarchy = s.pick(PRIMARY_HIERARCHIES);
+  const made = { hash: `<${id}.creationHash>`, ticket: `<${id}.creationTicket>` };
+  const attributes =
+    userWithAuth | noDA | (kind.data ? 0 : sensitiveDataOrigin) | (s.once(3) || policy ? 0 : fixedTPM | fixedParent);
+  const body = `${sized(sized(auth) + sized(kind.data ? s.pick(kind.data) : ""))}${sized(publicArea(kind, attributes, 11, policy?.digest))}000000000000`;
+  const object: KnownObject = {
+    ...names,
+    ...{ publicArea: `<${id}.outPublic>`, auth, kind, hierarchy, creation: made },
+    ...(policy ? { policy } : {}),
+  };
+  s.objects.push(object);
+  s.before({ id, name: "CreatePrimary", code: 0x131, handles: [hierarchy], body, succeeded: () => {}, failed: forget });
+  return object;
+}
+UserMemory.makeObject = makeObject;
 
 export const objects: readonly Maker[] = [
   flush,

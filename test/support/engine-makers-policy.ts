@@ -15,6 +15,7 @@ const MAX_NONCE: Readonly<Record<number, number>> = { 4: 20, 11: 32, 12: 48, 13:
 
 /** TPM2_StartAuthSession of a type; at times bound to something. */
 export function startSession(s: UserMemory, type: number, authHash: number = s.hash()): Parts {
+  s.roomForSession();
   const [definition, cipher, keyBits] = s.pick(CIPHERS);
   const symmetric = cipher === 0x0a ? definition + u16(authHash) : definition;
   const nonceCaller = s.bytes(s.once(20) ? s.pick([0, 15, 65]) : s.pick([16, MAX_NONCE[authHash] ?? 16]));

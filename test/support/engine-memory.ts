@@ -84,6 +84,21 @@ const NV = { PPWRITE: 1, OWNERWRITE: 2, AUTHWRITE: 4 } as const;
 export const nvType = (attributes: number): number => (attributes >>> 4) & 15;
 const trimmed = (auth: string) => auth.replace(/(00)+$/, "");
 
+/** A command that has to come before the one that is being made, and what its answer changes. */
+export interface Prelude {
+  readonly id: number;
+  readonly name: string;
+  readonly code: number;
+  readonly handles: readonly Entity[];
+  readonly body: Digits;
+  readonly succeeded: () => void;
+  readonly failed?: () => void;
+}
+
+/** Slots for loaded objects, and for loaded sessions. */
+const SLOTS = 3;
+const FLUSH_CONTEXT = 0x165;
+
 export class UserMemory {
   readonly #random: RandomSource;
   readonly nv = new Map<number, NvIndex>();
@@ -101,6 +116,10 @@ export class UserMemory {
   #backwards = 0n;
   /** Step for which a command is being made. */
   id = 0;
+  #ids = 0;
+  /** Makes objects for `object`: set by the makers' module, which needs this one. */
+  static makeObject: ((s: UserMemory, use: string, policy?: Policy) => KnownObject | undefined) | undefined;
+  #preludes: Prelude[] = [];
   #effect: (() => void) | undefined;
 
   constructor(random: RandomSource) {
@@ -132,6 +151,42 @@ export class UserMemory {
   /** What the command that is being made changes in this memory if it succeeds. */
   onSuccess(action: () => void): void {
     this.#effect = action;
+  }
+
+  /** A number for another step. */
+  nextId(): number {
+    return this.#ids++;
+  }
+
+  /** Something has to be done before the command that is being made. */
+  before(prelude: Prelude): void {
+    this.#preludes.push(prelude);
+  }
+
+  takePreludes(): Prelude[] {
+    const preludes = this.#preludes;
+    this.#preludes = [];
+    return preludes;
+  }
+
+  /** Mostly sees to it that there is room for one more object besides `needed`. */
+  roomForObject(...needed: Digits[]): void {
+    const taken = [...this.objects, ...this.sequences].map(({ handle }) => handle);
+    const transient = taken.filter((handle) => !handle.startsWith("81"));
+    if (transient.length < SLOTS || this.once(10)) return;
+    const handle = this.some(transient.filter((one) => !needed.includes(one)));
+    if (handle) this.#flush(handle);
+  }
+
+  /** Mostly sees to it that there is room for one more session. */
+  roomForSession(): void {
+    if (this.sessions.length >= SLOTS && !this.once(10)) this.#flush(`<${this.pick(this.sessions).id}.handle>`);
+  }
+
+  #flush(handle: Digits): void {
+    const id = this.nextId();
+    this.forget(handle);
+    this.before({ id, name: "FlushContext", code: FLUSH_CONTEXT, handles: [], body: handle, succeeded: () => {} });
   }
 
   takeEffect(): (() => void) | undefined {
@@ -265,7 +320,14 @@ export class UserMemory {
   /** An object that can do it, if there is one. */
   object(use: string): KnownObject | undefined {
     const fitting = this.objects.filter(({ kind }) => kind.uses.includes(use));
-    return fitting.length ? this.pick(fitting) : undefined;
+    if (fitting.length === 0 && !this.once(4)) return UserMemory.makeObject?.(this, use);
+    return this.some(fitting);
+  }
+
+  /** An object or an index whose policy allows a command; `make` makes one if there is none. */
+  allowing<T extends { readonly policy?: Policy }>(known: Iterable<T>, code: number, make: () => T | undefined) {
+    const allows = ({ policy }: T) => policy?.commands.some(([, , parameters]) => parameters === u32(code));
+    return this.some([...known].filter(allows)) ?? (this.once(4) ? undefined : make());
   }
 
   /** The handle of an object that can do it, at times of another. */

@@ -21,6 +21,8 @@ export interface Answer {
   readonly sessions: readonly (readonly [number, number, number])[];
   /** What is wrong with the sessions; missing if nothing is. */
   readonly wrong?: string;
+  /** The first parameter is encrypted all the same, by a session of which nothing is known. */
+  readonly encrypted?: boolean;
 }
 
 interface Sent {
@@ -148,10 +150,14 @@ export class Side {
     const covered = Buffer.concat([bytesOf(`00000000${u32(this.#sent!.step.code)}`), raw]);
     let parameters = raw;
     let wrong: string | undefined;
+    let encrypted = false;
     readSessions(response, areas.sessions, (index, { nonce, attributes, hmac }) => {
       const use = uses[index];
       const session = use && this.#sessions.get(use.session);
-      if (!session) return;
+      if (!session) {
+        encrypted ||= encrypts(attributes);
+        return;
+      }
       const expected = session.responseHmac(use, covered, nonce, attributes);
       if (!Buffer.from(expected).equals(hmac)) wrong = `the HMAC of session ${index + 1} in the response is wrong`;
       session.nonceTPM = nonce;
@@ -161,7 +167,7 @@ export class Side {
         parameters.set(session.crypt("decrypt", use, raw.subarray(2, 2 + size), nonce), 2);
       }
     });
-    return { parameters, ...(wrong ? { wrong } : {}) };
+    return { parameters, ...(wrong ? { wrong } : {}), ...(encrypted ? { encrypted } : {}) };
   }
 }
 
