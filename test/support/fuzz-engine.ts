@@ -107,7 +107,7 @@ export class FuzzTpm {
 
   /** Does a step. @returns the response code of a command. @throws FuzzFailure */
   step(step: Step): number {
-    if (this.#steps % 16 === 0) this.#usedBefore = usedMilliseconds();
+    if (this.#steps % 256 === 0) this.#usedBefore = usedMilliseconds();
     try {
       const code = this.#step(step);
       this.#together--;

@@ -136,8 +136,9 @@ export function replayFuzz({ options, steps }: FuzzReproduction, print: (line: s
   try {
     for (const step of steps) {
       const code = tpm.step(step);
-      const what = step.kind === "command" ? `${step.name} at locality ${step.locality}` : step.kind;
-      print(`${what}: ${describeResponseCode(code)}`);
+      if (step.kind === "command") print(`${step.name} at locality ${step.locality}: ${describeResponseCode(code)}`);
+      else if (step.kind === "raw") print(`${step.bytes}: ${describeResponseCode(code)}`);
+      else print(step.kind);
     }
     print("it does not fail");
     return false;
