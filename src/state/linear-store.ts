@@ -1,38 +1,22 @@
 // swtpm's linear backend, crash-safe: all states of a TPM in one file or on one block device.
 import nodeFs from "node:fs";
-import path from "node:path";
 import { plainFormat } from "./container.ts";
 import type { StateFormat } from "./format.ts";
+import { LinearFile, type LinearFileSystem } from "./linear-file.ts";
 import {
-  type EncodedStates,
   BLOCK_SIZE,
   EMPTY_HEADER,
+  type EncodedStates,
   equal,
   HEADER_SIZE,
   isMixture,
   layOut,
-  parseHeader,
   type Region,
 } from "./linear-layout.ts";
 import { type LinearState, readLinear } from "./linear-recovery.ts";
-import {
-  BLOB_FILE_NAMES,
-  DEFAULT_MODE,
-  errorCode,
-  ioError,
-  type PositionedIo,
-  verifyContent,
-  writeAll,
-} from "./state-files.ts";
+import { ioError } from "./state-files.ts";
 import { StoreLock } from "./store-lock.ts";
 import { BLOB_TYPES, type Generation, StateError, type StateStore } from "./store.ts";
-
-/** The part of node:fs that a LinearStore uses; tests give one that fails at a chosen call. */
-export type LinearFileSystem = PositionedIo &
-  Pick<
-    typeof nodeFs,
-    "openSync" | "fstatSync" | "statSync" | "ftruncateSync" | "fchmodSync" | "fdatasyncSync" | "fsyncSync" | "closeSync"
-  >;
 
 export interface LinearStoreOptions {
   /** What is put around the blobs. Default: swtpm's container, unencrypted. */
@@ -59,11 +43,7 @@ interface Attempt {
   readonly region: Region;
 }
 
-/** No store is larger than this; of a larger device the rest is not looked at. */
-const MAX_SIZE = 64 * 1024 * 1024;
 const READ_ATTEMPTS = 5;
-
-const { O_RDONLY, O_RDWR, O_CREAT, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = nodeFs.constants;
 
 /**
  * State in one file, or on a block device, in swtpm's layout (linear-layout.ts). A commit writes everything into free space, and then the
@@ -78,7 +58,7 @@ export class LinearStore implements StateStore {
   readonly #fs: LinearFileSystem;
   readonly #format: StateFormat;
   readonly #lock: StoreLock;
-  #fd: number | undefined;
+  #file: LinearFile | undefined;
   #state: LinearState = readLinear(new Uint8Array(0), plainFormat, "");
   #current: Generation = { number: 0, blobs: {} };
   #sequence = 0;
@@ -110,23 +90,24 @@ export class LinearStore implements StateStore {
     if (this.#options.readOnly) throw new StateError("io", `${this.name} was opened for reading only`);
     if (this.#lock.owned) return this.#lock.acquire();
     this.#verified = false;
-    const fd = this.#open();
+    const { mode, fsync = true } = this.#options;
+    const file = LinearFile.write(this.#path, { mode, fsync, fileSystem: this.#fs });
     try {
       const fence = this.#lock.acquire();
-      this.#formatIfEmpty(fd);
-      this.#fd = fd;
+      this.#formatIfEmpty(file);
+      this.#file = file;
       return fence;
     } catch (error) {
       this.#lock.release();
-      this.#fs.closeSync(fd);
+      file.close();
       throw error;
     }
   }
 
   release(): void {
     this.#lock.release();
-    if (this.#fd !== undefined) this.#fs.closeSync(this.#fd);
-    this.#fd = undefined;
+    this.#file?.close();
+    this.#file = undefined;
   }
 
   load(): Generation {
@@ -147,8 +128,8 @@ export class LinearStore implements StateStore {
   commit(next: Generation, fence: number): void {
     this.#lock.check(fence, this.name);
     if (next === this.#current) return;
-    const fd = this.#fd!;
-    this.#verify(fd);
+    const file = this.#file!;
+    this.#verify(file);
     if (next.number !== this.#current.number + 1) {
       throw new StateError(
         "conflict",
@@ -158,11 +139,11 @@ export class LinearStore implements StateStore {
     // A commit of unknown outcome may be live already: it is repeated byte for byte.
     const attempt = this.#pending?.next === next ? this.#pending : this.#prepare(next);
     const { start, end, block } = attempt.region;
-    this.#writeRegion(fd, attempt.region);
+    this.#writeRegion(file, attempt.region);
     this.#pending = attempt;
     // Where swtpm wrote, its states may begin right behind the header.
-    this.#switchTo(fd, this.#state.foreign ? block.subarray(0, HEADER_SIZE) : block);
-    if (this.#state.foreign) this.#wipe(fd, attempt.region);
+    this.#switchTo(file, this.#state.foreign ? block.subarray(0, HEADER_SIZE) : block);
+    if (this.#state.foreign) this.#wipe(file, attempt.region);
     this.#pending = undefined;
     this.#state = {
       ...{ block, empty: false, own: true, foreign: false, states: attempt.states, blobs: next.blobs },
@@ -205,42 +186,34 @@ export class LinearStore implements StateStore {
    * Until this is done, and when it fails, the store holds what it held: that or, if `#pending`, one of two. Where there is no commit before
    * that could take the place of one that did not reach the disk as a whole, the region is synced before the header points to it.
    */
-  #writeRegion(fd: number, region: Region): void {
+  #writeRegion(file: LinearFile, region: Region): void {
     try {
-      const stat = this.#fs.fstatSync(fd);
-      if (stat.isFile()) {
-        // What is written to a file without a name is lost with the process.
-        if (stat.nlink === 0) throw new Error("the file was deleted");
-        if (stat.size < region.end) this.#fs.ftruncateSync(fd, region.end);
-      } else if (this.#sizeOf(fd, stat) < region.end) {
-        throw new Error(`ENOSPC: the device has no room for the new state beside the old one (${region.end} bytes)`);
-      }
-      writeAll(this.#fs, fd, region.bytes, region.start);
-      if (!this.#state.own) this.#sync(fd);
-      if (this.#options.fsync ?? true) verifyContent(this.#fs, fd, region.bytes, region.start);
+      file.makeRoom(region.end);
+      file.write(region.bytes, region.start);
+      if (!this.#state.own) file.sync();
+      file.verify(region.bytes, region.start);
     } catch (error) {
       const failure = ioError(`cannot write the state: ${this.#path}`, error);
       throw this.#pending ? new StateError("unknown", failure.message, { cause: failure }) : failure;
     }
   }
 
-  #switchTo(fd: number, block: Uint8Array): void {
+  #switchTo(file: LinearFile, block: Uint8Array): void {
     try {
-      writeAll(this.#fs, fd, block, 0);
-      this.#sync(fd);
+      file.write(block, 0);
+      file.sync();
     } catch (error) {
       throw this.#notDurable(error);
     }
   }
 
   /** Removes what another program wrote, so that nothing of it can ever be taken for what a commit did not bring to the disk. */
-  #wipe(fd: number, { start, end, block }: Region): void {
+  #wipe(file: LinearFile, { start, end, block }: Region): void {
     try {
-      const size = Math.min(this.#sizeOf(fd, this.#fs.fstatSync(fd)), MAX_SIZE);
-      writeAll(this.#fs, fd, block.subarray(HEADER_SIZE), HEADER_SIZE);
-      writeAll(this.#fs, fd, new Uint8Array(start - BLOCK_SIZE), BLOCK_SIZE);
-      writeAll(this.#fs, fd, new Uint8Array(Math.max(0, size - end)), end);
-      this.#sync(fd);
+      file.write(block.subarray(HEADER_SIZE), HEADER_SIZE);
+      file.write(new Uint8Array(start - BLOCK_SIZE), BLOCK_SIZE);
+      file.write(new Uint8Array(Math.max(0, file.size() - end)), end);
+      file.sync();
     } catch (error) {
       throw this.#notDurable(error);
     }
@@ -251,14 +224,10 @@ export class LinearStore implements StateStore {
     return new StateError("unknown", message, { cause: error });
   }
 
-  #sync(fd: number): void {
-    if (this.#options.fsync ?? true) this.#fs.fdatasyncSync(fd);
-  }
-
   /** Somebody may have written since the header was read: before the lock was taken, or at any time without one. */
-  #verify(fd: number): void {
+  #verify(file: LinearFile): void {
     if (this.#verified && this.#lock.held) return;
-    const changed = this.#verified ? !this.#isKnown(this.#readBlock(fd)) : this.#contentChanged();
+    const changed = this.#verified ? !this.#isKnown(file.block()) : this.#contentChanged();
     if (changed)
       throw new StateError("conflict", `${this.name}: the state was changed by another process after it was read`);
     this.#verified = true;
@@ -276,120 +245,48 @@ export class LinearStore implements StateStore {
   }
 
   #read(): LinearState {
-    if (this.#fd !== undefined) return readLinear(this.#readImage(this.#fd), this.#format, this.name);
-    let fd: number;
+    if (this.#file) return readLinear(this.#file.image(), this.#format, this.name);
+    const file = LinearFile.read(this.#path, this.#fs);
+    if (!file) return readLinear(new Uint8Array(0), this.#format, this.name);
     try {
-      fd = this.#fs.openSync(this.#path, O_RDONLY | O_NONBLOCK);
-    } catch (error) {
-      if (errorCode(error) === "ENOENT") return readLinear(new Uint8Array(0), this.#format, this.name);
-      throw ioError(`cannot read the state: ${this.#path}`, error);
-    }
-    try {
-      return this.#readShared(fd);
+      return this.#readShared(file);
     } finally {
-      this.#fs.closeSync(fd);
+      file.close();
     }
   }
 
   /** Reads while another process may write: what was read while the header changed is read again. */
-  #readShared(fd: number): LinearState {
+  #readShared(file: LinearFile): LinearState {
     for (let attempt = 1; ; attempt++) {
       try {
-        const state = readLinear(this.#readImage(fd), this.#format, this.name);
-        if (equal(this.#readBlock(fd), state.block) || attempt === READ_ATTEMPTS) return state;
+        const state = readLinear(file.image(), this.#format, this.name);
+        if (equal(file.block(), state.block) || attempt === READ_ATTEMPTS) return state;
       } catch (error) {
         if (!(error instanceof StateError) || error.kind !== "damaged" || attempt === READ_ATTEMPTS) throw error;
       }
     }
   }
 
-  #readBlock(fd: number): Uint8Array {
-    const block = new Uint8Array(BLOCK_SIZE);
-    try {
-      this.#fs.readSync(fd, block, 0, BLOCK_SIZE, 0);
-    } catch (error) {
-      throw ioError(`cannot read the state: ${this.#path}`, error);
-    }
-    return block;
-  }
-
-  #readImage(fd: number): Uint8Array {
-    try {
-      const image = Buffer.alloc(Math.min(this.#sizeOf(fd, this.#fs.fstatSync(fd)), MAX_SIZE));
-      let size = 0;
-      while (size < image.length) {
-        const more = this.#fs.readSync(fd, image, size, image.length - size, size);
-        if (more === 0) break;
-        size += more;
-      }
-      return image.subarray(0, size);
-    } catch (error) {
-      if (error instanceof StateError) throw error;
-      throw ioError(`cannot read the state: ${this.#path}`, error);
-    }
-  }
-
-  /** How many bytes there are: a block device does not say, so it is read where its end may be. */
-  #sizeOf(fd: number, stat: nodeFs.Stats): number {
-    if (stat.isFile()) return stat.size;
-    if (!stat.isBlockDevice())
-      throw new StateError("damaged", `${this.#path} is neither a regular file nor a block device`);
-    const byte = new Uint8Array(1);
-    let [low, high] = [0, MAX_SIZE];
-    while (low < high) {
-      const middle = Math.ceil((low + high) / 2);
-      if (this.#fs.readSync(fd, byte, 0, 1, middle - 1) === 1) low = middle;
-      else high = middle - 1;
-    }
-    return low;
-  }
-
-  #open(): number {
-    const { mode } = this.#options;
-    let fd: number | undefined;
-    try {
-      // Device nodes have names that are links; a file that is one could be anybody's.
-      const device = this.#fs.statSync(this.#path, { throwIfNoEntry: false })?.isBlockDevice() ?? false;
-      fd = this.#fs.openSync(this.#path, O_RDWR | O_CREAT | (device ? 0 : O_NOFOLLOW), mode ?? DEFAULT_MODE);
-      if (mode !== undefined && !device) this.#fs.fchmodSync(fd, mode);
-      return fd;
-    } catch (error) {
-      if (fd !== undefined) this.#fs.closeSync(fd);
-      if (error instanceof StateError) throw error;
-      throw ioError(`cannot open the state: ${this.#path}`, error);
-    }
-  }
-
   /** Makes a linear store of what holds nothing yet. */
-  #formatIfEmpty(fd: number): void {
+  #formatIfEmpty(file: LinearFile): void {
     try {
-      if (!this.#isEmpty(fd)) return;
-      writeAll(this.#fs, fd, EMPTY_HEADER, 0);
-      this.#sync(fd);
-      if (this.#options.fsync ?? true) this.#syncDirectory();
+      if (!this.#isEmpty(file)) return;
+      file.write(EMPTY_HEADER, 0);
+      file.sync();
+      file.syncName();
     } catch (error) {
-      throw ioError(`cannot write the state: ${this.#path}`, error);
+      throw error instanceof StateError ? error : ioError(`cannot write the state: ${this.#path}`, error);
     }
     this.#options.inform?.(`Formatting '${this.name}' as new linear NVRAM store`);
   }
 
-  #isEmpty(fd: number): boolean {
+  #isEmpty(file: LinearFile): boolean {
     try {
-      return readLinear(this.#readImage(fd), this.#format, this.name).empty;
+      return readLinear(file.image(), this.#format, this.name).empty;
     } catch (error) {
       // What is wrong with it, `load` tells.
-      if (error instanceof StateError) return false;
+      if (error instanceof StateError && error.kind !== "io") return false;
       throw error;
-    }
-  }
-
-  #syncDirectory(): void {
-    if (process.platform === "win32") return;
-    const fd = this.#fs.openSync(path.dirname(this.#path), O_RDONLY);
-    try {
-      this.#fs.fsyncSync(fd);
-    } finally {
-      this.#fs.closeSync(fd);
     }
   }
 
@@ -402,26 +299,4 @@ export class LinearStore implements StateStore {
 
 function sameBytes(one: Uint8Array | undefined, other: Uint8Array | undefined): boolean {
   return one && other ? equal(one, other) : one === other;
-}
-
-/** Which blobs a linear store has, and the size of their containers in bytes: what --print-states prints. */
-export function listLinearStates(file: string): { name: string; size: number }[] {
-  let bytes: Buffer;
-  try {
-    const fd = nodeFs.openSync(file, O_RDONLY | O_NONBLOCK);
-    try {
-      bytes = Buffer.alloc(HEADER_SIZE);
-      nodeFs.readSync(fd, bytes, 0, HEADER_SIZE, 0);
-    } finally {
-      nodeFs.closeSync(fd);
-    }
-  } catch (error) {
-    if (errorCode(error) === "ENOENT") return [];
-    throw ioError(`cannot read the state: ${file}`, error);
-  }
-  const sections = parseHeader(bytes) ?? {};
-  return BLOB_TYPES.flatMap((type) => {
-    const section = sections[type];
-    return section ? { name: BLOB_FILE_NAMES[type], size: section.size } : [];
-  });
 }

@@ -2,7 +2,8 @@
 import { statSync } from "node:fs";
 import type { TpmFamily } from "../backend/backend.ts";
 import { DirStore, type DirStoreOptions, listStates } from "./dir-store.ts";
-import { LinearStore, listLinearStates } from "./linear-store.ts";
+import { listLinearStates } from "./linear-file.ts";
+import { LinearStore } from "./linear-store.ts";
 import { MemoryStore } from "./memory-store.ts";
 import { OverlayStore } from "./overlay-store.ts";
 import { type Generation, StateError, type StateStore } from "./store.ts";

@@ -2,7 +2,7 @@
 import type fs from "node:fs";
 import { constants } from "node:fs";
 import path from "node:path";
-import type { LinearFileSystem } from "../../src/state/linear-store.ts";
+import type { LinearFileSystem } from "../../src/state/linear-file.ts";
 import type { DirectoryFileSystem } from "../../src/state/state-files.ts";
 
 /** Names and contents: what a disk has after a crash. */

@@ -11,7 +11,8 @@ import {
   parseHeader,
   type Sections,
 } from "../../src/state/linear-layout.ts";
-import { type LinearFileSystem, LinearStore, listLinearStates } from "../../src/state/linear-store.ts";
+import { type LinearFileSystem, listLinearStates } from "../../src/state/linear-file.ts";
+import { LinearStore } from "../../src/state/linear-store.ts";
 import { StateError, type StateErrorKind } from "../../src/state/store.ts";
 import { swtpmContainer, swtpmLinearStore } from "../support/faulty-swtpm.ts";
 import { Seeded } from "../support/seeded.ts";
