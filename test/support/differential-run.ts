@@ -6,8 +6,10 @@ import { EngineTpm, listedCommands } from "./engine-tpm.ts";
 import { knownDifference, stillTogether } from "./differential-known.ts";
 import { FastRandom } from "./fuzz-random.ts";
 import { shrink } from "./fuzz-shrink.ts";
+import { recorded } from "./recorded.ts";
 
 const LENGTH = 400;
+const corpus = recorded("corpus-commands.tsv").map(([, command]) => command!);
 const SHRINKING = { attempts: 300, milliseconds: 20_000 };
 
 /** A sequence on which the two TPMs differ, as short as it became. */
@@ -73,7 +75,7 @@ async function oneSequence(
   end: number,
   counts: DifferentialCounts,
 ): Promise<DifferentialSequence | undefined> {
-  const source = new CommandSource(new FastRandom(seed), { listed, careful: true });
+  const source = new CommandSource(new FastRandom(seed), { listed, careful: true, corpus });
   const steps: Step[] = [];
   await pair.begin(seed);
   while (steps.length < LENGTH && Date.now() < end) {

@@ -2,6 +2,7 @@
 import { findCommand, parseTypeReference } from "../../src/spec/registry.ts";
 import type { FieldDefinition } from "../../src/spec/types.ts";
 import { type Maker, makerGroups, type Parts } from "./engine-makers.ts";
+import { makeObject } from "./engine-makers-object.ts";
 import { digitsOf, type Entity, type KnownSession, PASSWORDS, type Prelude, UserMemory } from "./engine-memory.ts";
 import type { Policy } from "./engine-kinds.ts";
 import {
@@ -57,6 +58,7 @@ export class CommandSource {
   readonly #random: RandomSource;
   readonly #options: SourceOptions;
   readonly #listed: readonly number[];
+  readonly #corpus: readonly string[];
   readonly #memory: UserMemory;
   readonly #makers: readonly Maker[];
   /** What comes next, before anything random. */
@@ -71,7 +73,11 @@ export class CommandSource {
     this.#random = random;
     this.#options = options;
     this.#listed = [...options.listed];
-    this.#memory = new UserMemory(random);
+    this.#corpus = (options.corpus ?? []).filter((command) => {
+      const code = Number.parseInt(command.slice(12, 20), 16);
+      return !options.careful || (options.listed.has(code) && !UNPREDICTABLE.has(code));
+    });
+    this.#memory = new UserMemory(random, makeObject);
     this.#makers = makerGroups.flatMap(([weight, makers]) => {
       const present = makers.filter(([, code]) => options.listed.has(code));
       // Each group's share is independent of how many makers it has.
@@ -129,11 +135,14 @@ export class CommandSource {
   /** A command of the corpus or bytes by chance, with a header that may be one. */
   #raw(): Step {
     const memory = this.#memory;
-    const { corpus = [] } = this.#options;
     const noise = `${memory.pick(["8001", "8002", "00c1"])}00000000${u32(this.#anyCode())}${memory.bytes(memory.below(100))}`;
     // A header at least: over a socket less than that is no command yet.
     const short = !this.#options.careful && memory.once(8);
-    const bytes = short ? memory.bytes(memory.below(20)) : memory.once(2) ? noise : (memory.some(corpus) ?? noise);
+    const bytes = short
+      ? memory.bytes(memory.below(20))
+      : memory.once(2)
+        ? noise
+        : (memory.some(this.#corpus) ?? noise);
     return { kind: "raw", bytes, edits: this.#edits(), locality: this.#locality() };
   }
 
@@ -194,13 +203,13 @@ export class CommandSource {
     return this.#queue.shift()!;
   }
 
-  #prelude({ id, name, code, handles, body, succeeded, failed }: Prelude): Queued {
+  #prelude({ id, name, code, handles, body, failed }: Prelude): Queued {
     const auths = handles.flatMap((handle, index) => {
       const role = findCommand(code)?.handles?.[index]?.[2];
       return role ? [`${u32(RH.PW)}000001${sized(this.#memory.authOf(handle))}`] : [];
     });
     const step = { ...this.#plain(name, code, body), id, handles: handles.map(digitsOf), auths };
-    return { step, effect: succeeded, failed };
+    return { step, failed };
   }
 
   #locality(): number {

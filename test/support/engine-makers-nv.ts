@@ -39,7 +39,7 @@ function defineBefore(s: UserMemory, more: number, policy?: Policy): NvIndex {
   s.before({
     ...{ id: s.nextId(), name: "NV_DefineSpace", code: 0x12a, handles: [by] },
     body: sized(auth) + sized(nvPublic),
-    succeeded: () => {},
+
     failed: () => s.nv.delete(handle),
   });
   return index;

@@ -13,7 +13,7 @@ import {
   SLOW_CURVES,
 } from "./engine-kinds.ts";
 import type { Maker, Parts } from "./engine-makers.ts";
-import { type Blob, type KnownObject, sizedName, UserMemory } from "./engine-memory.ts";
+import { type Blob, type KnownObject, sizedName, type UserMemory } from "./engine-memory.ts";
 import { RH, sized, u16, u32 } from "./engine-steps.ts";
 
 const { fixedTPM, fixedParent, sensitiveDataOrigin, userWithAuth, adminWithPolicy, noDA, encryptedDuplication } =
@@ -114,7 +114,7 @@ function loadableBlob(s: UserMemory): Blob | undefined {
     s.blobs = s.blobs.filter((other) => other !== blob);
   };
   keepBlob(s, blob);
-  s.before({ id, name: "Create", code: 0x153, handles: [parent.handle], body, succeeded: () => {}, failed: forget });
+  s.before({ id, name: "Create", code: 0x153, handles: [parent.handle], body, failed: forget });
   return blob;
 }
 
@@ -234,7 +234,7 @@ const flush: Maker = [
 ];
 
 /** Loads or makes an object that can do it before the command that is being made; undefined if no kind can. */
-function makeObject(s: UserMemory, use: string, policy?: Policy): KnownObject | undefined {
+export function makeObject(s: UserMemory, use: string, policy?: Policy): KnownObject | undefined {
   const kinds = [...CHEAP_KINDS, ...RSA_KINDS].filter(({ uses }) => uses.includes(use));
   const external = EXTERNAL_KEYS.filter(({ kind }) => kinds.includes(kind));
   const kind = policy ? s.pick(CHEAP_KINDS) : s.some(kinds);
@@ -251,7 +251,7 @@ function makeObject(s: UserMemory, use: string, policy?: Policy): KnownObject | 
     const object = { ...names, publicArea: area, auth, kind: own, hierarchy: RH.NULL };
     const body = sized(u16(own.type) + sized(auth) + sized(seed) + sized(sensitive)) + area + u32(RH.NULL);
     s.objects.push(object);
-    s.before({ id, name: "LoadExternal", code: 0x167, handles: [], body, succeeded: () => {}, failed: forget });
+    s.before({ id, name: "LoadExternal", code: 0x167, handles: [], body, failed: forget });
     return object;
   }
   const hierarchy = s.pick(PRIMARY_HIERARCHIES);
@@ -265,11 +265,9 @@ function makeObject(s: UserMemory, use: string, policy?: Policy): KnownObject | 
     ...(policy ? { policy } : {}),
   };
   s.objects.push(object);
-  s.before({ id, name: "CreatePrimary", code: 0x131, handles: [hierarchy], body, succeeded: () => {}, failed: forget });
+  s.before({ id, name: "CreatePrimary", code: 0x131, handles: [hierarchy], body, failed: forget });
   return object;
 }
-UserMemory.makeObject = makeObject;
-
 export const objects: readonly Maker[] = [
   flush,
   flush,

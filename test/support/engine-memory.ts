@@ -84,14 +84,13 @@ const NV = { PPWRITE: 1, OWNERWRITE: 2, AUTHWRITE: 4 } as const;
 export const nvType = (attributes: number): number => (attributes >>> 4) & 15;
 const trimmed = (auth: string) => auth.replace(/(00)+$/, "");
 
-/** A command that has to come before the one that is being made, and what its answer changes. */
+/** A command that has to come before the one that is being made, and what is not so if it fails. */
 export interface Prelude {
   readonly id: number;
   readonly name: string;
   readonly code: number;
   readonly handles: readonly Entity[];
   readonly body: Digits;
-  readonly succeeded: () => void;
   readonly failed?: () => void;
 }
 
@@ -99,8 +98,11 @@ export interface Prelude {
 const SLOTS = 3;
 const FLUSH_CONTEXT = 0x165;
 
+type ObjectMaker = (s: UserMemory, use: string) => KnownObject | undefined;
+
 export class UserMemory {
   readonly #random: RandomSource;
+  readonly #makeObject: ObjectMaker;
   readonly nv = new Map<number, NvIndex>();
   readonly #auths = new Map<Digits, string>();
   objects: KnownObject[] = [];
@@ -117,13 +119,13 @@ export class UserMemory {
   /** Step for which a command is being made. */
   id = 0;
   #ids = 0;
-  /** Makes objects for `object`: set by the makers' module, which needs this one. */
-  static makeObject: ((s: UserMemory, use: string, policy?: Policy) => KnownObject | undefined) | undefined;
   #preludes: Prelude[] = [];
   #effect: (() => void) | undefined;
 
-  constructor(random: RandomSource) {
+  /** `makeObject` has an object that can do something made before the command that is being made. */
+  constructor(random: RandomSource, makeObject: ObjectMaker) {
     this.#random = random;
+    this.#makeObject = makeObject;
   }
 
   below(limit: number): number {
@@ -186,7 +188,7 @@ export class UserMemory {
   #flush(handle: Digits): void {
     const id = this.nextId();
     this.forget(handle);
-    this.before({ id, name: "FlushContext", code: FLUSH_CONTEXT, handles: [], body: handle, succeeded: () => {} });
+    this.before({ id, name: "FlushContext", code: FLUSH_CONTEXT, handles: [], body: handle });
   }
 
   takeEffect(): (() => void) | undefined {
@@ -320,7 +322,7 @@ export class UserMemory {
   /** An object that can do it, if there is one. */
   object(use: string): KnownObject | undefined {
     const fitting = this.objects.filter(({ kind }) => kind.uses.includes(use));
-    if (fitting.length === 0 && !this.once(4)) return UserMemory.makeObject?.(this, use);
+    if (fitting.length === 0 && !this.once(4)) return this.#makeObject(this, use);
     return this.some(fitting);
   }
 
