@@ -78,8 +78,9 @@ test("a state that is cut off or damaged ends the start with a sentence, and sta
 
   const sizes = [1, 9, 10, 16, 17, good.length >> 1, good.length - 1];
   const cut = sizes.map((size) => ({ what: `cut to ${size} bytes`, bytes: good.subarray(0, size) }));
-  // Least version of a reader, header size, length, tag and length of the first entry, version and magic of libtpms' state.
-  const flipped = [1, 3, 9, 11, 15, 16, 17, 19].map((at) => {
+  // Least version of a reader, header size, length; length of the field with the generation, the generation, the checksum; tag and length of
+  // the field with the state, version and magic of libtpms' state.
+  const flipped = [1, 3, 9, 15, 16, 30, 57, 61, 63, 65].map((at) => {
     const bytes = Buffer.from(good);
     bytes[at]! ^= 0x80;
     return { what: `byte ${at} flipped`, bytes };

@@ -312,10 +312,16 @@ describe("bad places", () => {
       status: 1,
       stderr: expect.stringContaining("--tpmstate"),
     });
-    expect(await wtpm("socket", ...START, "backend-uri=file://x")).toMatchObject({
+    expect(await wtpm("socket", ...START, "backend-uri=ftp://x")).toMatchObject({
       status: 1,
       stderr: expect.stringContaining("dir://"),
     });
+    fs.writeFileSync(path.join(dir, "note"), "this is no state");
+    expect(await wtpm("socket", ...START, "backend-uri=file://note")).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining("file://note is no linear store, and not empty"),
+    });
+    expect(fs.readFileSync(path.join(dir, "note"), "utf8")).toBe("this is no state");
   });
 
   test("with a control channel the same failures come as results of CMD_INIT", async () => {
