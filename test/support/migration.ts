@@ -3,11 +3,13 @@ import { mkdirSync, rmSync } from "node:fs";
 import path from "node:path";
 import { TpmClient } from "../../src/codec/client.ts";
 import { launchEmulator, listeningSockets, temporaryFolder } from "./emulator.ts";
-import { Guest } from "./guest.ts";
+import { Guest, type GuestOptions } from "./guest.ts";
 import { type GuestImage, guestImage } from "./guest-image.ts";
 import { type Program, start, until } from "./process.ts";
 
 export type EmulatorKind = "wtpm" | "swtpm";
+
+type TpmDevice = GuestOptions["device"];
 
 export interface HostOptions {
   readonly emulator: EmulatorKind;
@@ -15,7 +17,7 @@ export interface HostOptions {
   readonly stateDir?: string;
   /** Further words of the emulator's command line. */
   readonly emulatorArgs?: readonly string[];
-  /** Further words of QEMU's command line, besides those of all hosts. */
+  /** Further words of QEMU's command line. */
   readonly args?: readonly string[];
 }
 
@@ -77,22 +79,22 @@ export function startControlled(
 /** A machine whose guest keeps /dev/tpm0 open wherever it is. */
 export class MovingGuest {
   readonly #image: GuestImage;
-  readonly #machine: readonly string[];
+  readonly #device: TpmDevice;
   readonly #folder: string;
   #host: Host | undefined;
   /** Commands to the TPM of the guest, sent from inside it. */
   readonly client = new TpmClient((command) => this.guest.transmit(command));
 
-  private constructor(image: GuestImage, machine: readonly string[], folder: string) {
+  private constructor(image: GuestImage, device: TpmDevice, folder: string) {
     this.#image = image;
-    this.#machine = machine;
+    this.#device = device;
     this.#folder = folder;
   }
 
-  /** Boots it on a first host. `machine`: words for every QEMU it will run in. */
-  static async boot(options: HostOptions, machine: readonly string[] = []): Promise<MovingGuest> {
+  /** Boots it on a first host. */
+  static async boot(options: HostOptions, device: TpmDevice): Promise<MovingGuest> {
     const folder = temporaryFolder();
-    const moving = new MovingGuest(await guestImage(folder), machine, folder);
+    const moving = new MovingGuest(await guestImage(folder), device, folder);
     moving.#host = await Host.start(options, (...place) => Guest.boot(moving.#options(options, ...place)));
     await moving.guest.openTpm();
     return moving;
@@ -125,8 +127,8 @@ export class MovingGuest {
   }
 
   #options(options: HostOptions, folder: string, controlSocket: string) {
-    const args = ["-m", "256", ...(options.args ?? []), ...this.#machine];
-    return { folder, controlSocket, firmware: "seabios", device: "tpm-tis", image: this.#image, args } as const;
+    const args = ["-m", "256", ...(options.args ?? [])];
+    return { folder, controlSocket, firmware: "seabios", device: this.#device, image: this.#image, args } as const;
   }
 
   /**

@@ -27,7 +27,7 @@ describe("a guest with its TPM", () => {
   const prepared: Host[] = [];
 
   beforeAll(async () => {
-    moving = await MovingGuest.boot({ emulator: "swtpm", args: LATER_DEVICE });
+    moving = await MovingGuest.boot({ emulator: "swtpm", args: LATER_DEVICE }, "tpm-tis");
     contents = await TpmContents.make(moving.client);
   }, 2 * BOOT_LIMIT_MS);
 

@@ -30,7 +30,7 @@ let contents: TpmContents;
 beforeAll(async () => {
   const made = await run("qemu-img", ["create", "-q", "-f", "qcow2", disk, "64M"]);
   expect(made.status, made.stderr).toBe(0);
-  moving = await MovingGuest.boot(HOST);
+  moving = await MovingGuest.boot(HOST, "tpm-crb");
   contents = await TpmContents.make(moving.client);
 }, 2 * BOOT_LIMIT_MS);
 
