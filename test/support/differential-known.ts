@@ -13,6 +13,7 @@ const RC = {
   INSUFFICIENT: 0x9a,
   RESERVED_BITS: 0xa1,
   FAILURE: 0x101,
+  AUTH_TYPE: 0x124,
   AUTH_UNAVAILABLE: 0x12f,
   CPHASH: 0x151,
   LOCKOUT: 0x921,
@@ -28,7 +29,10 @@ const hasMac = (steps: readonly Step[]) => steps.some((step) => "name" in step &
 
 /** Create, CreatePrimary, CreateLoaded, Load, LoadExternal, Import. */
 const WITH_PUBLIC_AREA = new Set([0x153, 0x131, 0x191, 0x157, 0x167, 0x156]);
-const hasPublicArea = ({ command }: Difference) => WITH_PUBLIC_AREA.has(Number.parseInt(command.slice(12, 20), 16));
+/** StartAuthSession, ActivateCredential, RSA_Encrypt, RSA_Decrypt, Rewrap. */
+const WITH_RSA_KEY_SIZE = new Set([0x176, 0x147, 0x174, 0x159, 0x152]);
+const codeOf = ({ command }: Difference) => Number.parseInt(command.slice(12, 20), 16);
+const hasPublicArea = (difference: Difference) => WITH_PUBLIC_AREA.has(codeOf(difference));
 
 export const knownDifferences: readonly KnownDifference[] = [
   {
@@ -86,11 +90,16 @@ export const knownDifferences: readonly KnownDifference[] = [
     is: (difference) => hasPublicArea(difference) && means(difference.codes[1], RC.RESERVED_BITS),
   },
   {
-    reason: "The largest private and sensitive areas: later versions have room for RSA-4096.",
+    reason:
+      "The largest private and sensitive areas, and what an RSA key encrypts: later versions have room for RSA-4096.",
     is: (difference) =>
-      (hasPublicArea(difference) || difference.name === "Rewrap") &&
+      (hasPublicArea(difference) || WITH_RSA_KEY_SIZE.has(codeOf(difference))) &&
       means(difference.codes[0], RC.INSUFFICIENT) &&
       means(difference.codes[1], RC.SIZE),
+  },
+  {
+    reason: "PCR 20 to 22 have an authorization policy in libtpms 0.9, and none later.",
+    is: ({ command, codes }) => /^.{20}0000001[456]/.test(command) && codes[1] === RC.AUTH_TYPE,
   },
 ];
 

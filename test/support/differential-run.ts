@@ -9,6 +9,8 @@ import { shrink } from "./fuzz-shrink.ts";
 import { recorded } from "./recorded.ts";
 
 const LENGTH = 400;
+/** Whoever says so may be in failure mode: nothing more is to be learned. */
+const TPM_RC_FAILURE = 0x101;
 const corpus = recorded("corpus-commands.tsv").map(([, command]) => command!);
 const SHRINKING = { attempts: 300, milliseconds: 20_000 };
 
@@ -92,6 +94,7 @@ async function oneSequence(
       if (!stillTogether(result)) return undefined;
     }
     const code = typeof result === "number" ? result : result.codes[0];
+    if (code === TPM_RC_FAILURE) return undefined;
     source.answered(step, code);
     if (step.kind !== "command" && step.kind !== "raw") continue;
     counts.commands++;
@@ -112,7 +115,8 @@ export async function replayDifferential(
     if (typeof result !== "number") {
       if (!knownDifference(result, steps)) return result;
       if (!stillTogether(result)) return undefined;
-    } else told?.(step, result);
+    } else if (result === TPM_RC_FAILURE) return undefined;
+    else told?.(step, result);
   }
   return undefined;
 }

@@ -188,38 +188,62 @@ function changeAuth(s: UserMemory): Parts {
   return { handles: [object?.handle ?? s.key("any"), parent?.handle ?? s.key("parent")], body: sized(auth) };
 }
 
-const SYMMETRIC = "000600800043";
+const AES_128_CFB = "000600800043";
+const NO_CIPHER = "0010";
+const DUPLICATE = 0x14b;
 
 function duplicate(s: UserMemory): Parts {
-  const DUPLICATE = 0x14b;
   const object = s.allowing(s.objects, DUPLICATE, () => makeObject(s, "any", policyFor(DUPLICATE)));
-  const newParent = s.once(2) ? RH.NULL : s.key("parent");
-  const inner = s.once(3);
-  s.keepResult("encryption key", "encryptionKeyOut");
-  s.keepResult("duplicate", "duplicate");
-  s.keepResult("duplicate seed", "outSymSeed");
-  if (object) s.keepResult("duplicate public", "encryptionKeyOut");
-  const body = inner ? `${sized(s.once(2) ? s.bytes(16) : "")}${SYMMETRIC}` : "00000010";
-  return { handles: [object?.handle ?? s.key("any"), newParent], body };
+  const parent = s.once(2) ? s.object("parent") : undefined;
+  const symmetric = s.once(3) ? AES_128_CFB : NO_CIPHER;
+  const key = symmetric !== NO_CIPHER && s.once(2) ? sized(s.bytes(16)) : undefined;
+  const { id } = s;
+  if (object) {
+    const made = { id, object, symmetric, ...(parent ? { parent } : {}), ...(key ? { key } : {}) };
+    s.onSuccess(() => {
+      s.duplicates = [...s.duplicates.slice(-5), made];
+    });
+  }
+  return { handles: [object?.handle ?? s.key("any"), parent?.handle ?? RH.NULL], body: (key ?? "0000") + symmetric };
 }
 
 function importObject(s: UserMemory): Parts {
-  s.roomForObject();
-  const parent = s.object("parent");
-  const object = s.objects.length ? s.pick(s.objects) : undefined;
-  const outer = s.once(2);
-  const body =
-    (outer ? (s.result("encryption key") ?? "0000") : "0000") +
-    (object?.publicArea ?? sized(s.bytes(40))) +
-    (s.result("duplicate") ?? sized(s.bytes(60))) +
-    (s.result("duplicate seed") ?? "0000") +
-    (outer ? SYMMETRIC : "0010");
-  if (parent && object) {
-    const { handle: _handle, name: _name, ...rest } = object;
-    const privateArea = `<${s.id}.outPrivate>`;
-    s.onSuccess(() => keepBlob(s, { parent, privateArea, object: { ...rest, hierarchy: parent.hierarchy } }));
+  const made = s.some(s.duplicates);
+  const parent = made?.parent ?? s.object("parent");
+  s.roomForObject(parent?.handle ?? "");
+  if (!made || !parent) return { handles: [s.key("parent")], body: `0000${sized(s.bytes(40))}${s.bytes(20)}` };
+  const { id, object, symmetric } = made;
+  const key = symmetric === NO_CIPHER ? "0000" : (made.key ?? `<${id}.encryptionKeyOut>`);
+  const { handle: _handle, name: _name, ...rest } = object;
+  const privateArea = `<${s.id}.outPrivate>`;
+  s.onSuccess(() => keepBlob(s, { parent, privateArea, object: { ...rest, parent, hierarchy: parent.hierarchy } }));
+  const body = `${key}${object.publicArea}<${id}.duplicate><${id}.outSymSeed>${symmetric}`;
+  return { handles: [parent.handle], body };
+}
+
+function rewrap(s: UserMemory): Parts {
+  const made = s.some(s.duplicates);
+  if (!made) return { handles: [s.key("parent"), s.key("parent")], body: sized(s.bytes(40)) };
+  const body = `<${made.id}.duplicate>${sizedName(made.object)}<${made.id}.outSymSeed>`;
+  return { handles: [made.parent?.handle ?? RH.NULL, s.once(3) ? RH.NULL : s.key("parent")], body };
+}
+
+function makeCredential(s: UserMemory): Parts {
+  const [key, named] = [s.object("parent"), s.object("any")];
+  const { id } = s;
+  if (key && named) {
+    s.onSuccess(() => {
+      s.credentials = [...s.credentials.slice(-5), { id, key, named }];
+    });
   }
-  return { handles: [parent?.handle ?? s.key("parent")], body };
+  const name = named ? sizedName(named) : sized(s.bytes(34));
+  return { handles: [key?.handle ?? s.key("any")], body: sized(s.bytes(s.below(33))) + name };
+}
+
+function activateCredential(s: UserMemory): Parts {
+  const made = s.some(s.credentials);
+  if (!made) return { handles: [s.key("any"), s.key("parent")], body: sized(s.bytes(60)) + sized(s.bytes(68)) };
+  return { handles: [made.named.handle, made.key.handle], body: `<${made.id}.credentialBlob><${made.id}.secret>` };
 }
 
 const flush: Maker = [
@@ -284,38 +308,8 @@ export const objects: readonly Maker[] = [
   ["ObjectChangeAuth", 0x150, changeAuth],
   ["Duplicate", 0x14b, duplicate],
   ["Import", 0x156, importObject],
-  [
-    "Rewrap",
-    0x152,
-    (s) => {
-      const object = s.object("any");
-      const name = object ? sizedName(object) : sized(`000b${s.bytes(32)}`);
-      const body = (s.result("duplicate") ?? sized(s.bytes(60))) + name + (s.result("duplicate seed") ?? "0000");
-      s.keepResult("duplicate", "outDuplicate");
-      s.keepResult("duplicate seed", "outSymSeed");
-      return { handles: [s.once(3) ? RH.NULL : s.key("parent"), s.once(3) ? RH.NULL : s.key("parent")], body };
-    },
-  ],
+  ["Rewrap", 0x152, rewrap],
   ["Unseal", 0x15e, (s) => ({ handles: [s.key("seal")] })],
-  [
-    "MakeCredential",
-    0x168,
-    (s) => {
-      const named = s.object("any");
-      s.keepResult("credential", "credentialBlob");
-      s.keepResult("credential secret", "secret");
-      return {
-        handles: [s.key("parent")],
-        body: sized(s.bytes(s.below(33))) + (named ? sizedName(named) : sized(s.bytes(34))),
-      };
-    },
-  ],
-  [
-    "ActivateCredential",
-    0x147,
-    (s) => ({
-      handles: [s.key("any"), s.key("parent")],
-      body: (s.result("credential") ?? sized(s.bytes(60))) + (s.result("credential secret") ?? sized(s.bytes(68))),
-    }),
-  ],
+  ["MakeCredential", 0x168, makeCredential],
+  ["ActivateCredential", 0x147, activateCredential],
 ];

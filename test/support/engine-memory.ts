@@ -78,6 +78,24 @@ export interface PolicyTicket {
   readonly authName: Digits;
 }
 
+/** What TPM2_MakeCredential made in step `id`, for a key and the object that it names. */
+export interface Credential {
+  readonly id: number;
+  readonly key: KnownObject;
+  readonly named: KnownObject;
+}
+
+/** What TPM2_Duplicate made in step `id`. */
+export interface Duplicate {
+  readonly id: number;
+  readonly object: KnownObject;
+  /** The new parent; none if there is no outer wrapper. */
+  readonly parent?: KnownObject;
+  /** TPMT_SYM_DEF_OBJECT of the inner wrapper, and the key if it was the caller's. */
+  readonly symmetric: string;
+  readonly key?: string;
+}
+
 export const PASSWORDS = ["", "61", "6262", "616263646566", "6100"] as const;
 export const NV_TYPE = { ordinary: 0, counter: 1, bits: 2, extend: 4, pinFail: 8, pinPass: 9 } as const;
 const NV = { PPWRITE: 1, OWNERWRITE: 2, AUTHWRITE: 4 } as const;
@@ -112,6 +130,8 @@ export class UserMemory {
   contexts: SavedContext[] = [];
   signatures: Signed[] = [];
   tickets: PolicyTicket[] = [];
+  credentials: Credential[] = [];
+  duplicates: Duplicate[] = [];
   /** Steps whose answers may be of use: signatures, tickets, encrypted data, points. */
   readonly #results = new Map<string, Digits[]>();
   #clock = 10_000_000n;
