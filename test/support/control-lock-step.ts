@@ -43,8 +43,11 @@ export class ControlLockStep {
   readonly #history: string[] = [];
   readonly #differences = new Map<string, number>();
   #running = false;
+  /** The code of the last TPM command that a running TPM got. */
   #lastCommand = 0;
+  /** Control requests and TPM commands so far, and how many of them succeeded. */
   requests = 0;
+  succeeded = 0;
   /** Pairs of whole state blobs that were compared. */
   blobs = 0;
   /** The permanent state was removed: the next start makes a TPM, and each another. */
@@ -54,7 +57,6 @@ export class ControlLockStep {
   /** There is a stored volatile state; one that was set since takes its place with us, while swtpm finds it again later. */
   #stored = false;
   #stale = false;
-  succeeded = 0;
 
   constructor(ours: ControlPeer, theirs: ControlPeer, options: { readonly autoShutdown?: boolean }) {
     this.#ours = ours;
@@ -106,22 +108,37 @@ export class ControlLockStep {
     if (ok) this.succeeded++;
     this.#history.push(`  = ${ours.slice(0, 40)}`);
     if (!whole) return;
-    if (code === CMD.INIT) {
-      this.#running = ok;
-      this.#seen = false;
-      this.#stale &&= !ok;
-      this.#stored &&= (readU32(request.bytes, 4) & INIT_FLAG_DELETE_VOLATILE) === 0;
-      if (!ok || this.#removed) await this.#agreeOnState();
-    }
-    if (code === CMD.STORE_VOLATILE && ok) this.#stored = true;
-    if (code === CMD.GET_STATEBLOB && ok && readU32(request.bytes, 8) === BLOB.VOLATILE) this.#stored = false;
-    if (code === CMD.STOP) this.#running = false;
-    if (code === CMD.SHUTDOWN) {
-      this.#running = false;
-      await Promise.all([this.#ours.start(), this.#theirs.start()]);
-    }
     if (code === CMD.GET_STATEBLOB && ok) await this.#compareBlobs(request, ours, theirs);
-    if (code === CMD.SET_STATEBLOB && !this.#running) await this.#noteSet(request, ok);
+    await this.#noteEffect(request, ok);
+  }
+
+  /** What a request, which succeeded or not, means for those that follow. */
+  async #noteEffect(request: ControlRequest, ok: boolean): Promise<void> {
+    const { bytes } = request;
+    switch (readU32(bytes, 0)) {
+      case CMD.INIT:
+        this.#running = ok;
+        this.#seen = false;
+        this.#stale &&= !ok;
+        this.#stored &&= (readU32(bytes, 4) & INIT_FLAG_DELETE_VOLATILE) === 0;
+        if (!ok || this.#removed) await this.#agreeOnState();
+        return;
+      case CMD.STOP:
+        this.#running = false;
+        return;
+      case CMD.SHUTDOWN:
+        this.#running = false;
+        await Promise.all([this.#ours.start(), this.#theirs.start()]);
+        return;
+      case CMD.STORE_VOLATILE:
+        this.#stored ||= ok;
+        return;
+      case CMD.GET_STATEBLOB:
+        this.#stored &&= !(ok && readU32(bytes, 8) === BLOB.VOLATILE);
+        return;
+      case CMD.SET_STATEBLOB:
+        if (!this.#running) await this.#noteSet(request, ok);
+    }
   }
 
   async #noteSet({ bytes }: ControlRequest, ok: boolean): Promise<void> {
