@@ -37,14 +37,16 @@ const publicArea: Show = (field) => {
 const RSASSA = 0x0014;
 const HMAC = 0x0005;
 const NULL = 0x0010;
+const ECDAA = 0x001a;
 
+const schemeOf = (field: Uint8Array) => new DataView(field.buffer, field.byteOffset).getUint16(0);
+/** Scheme and hash, and the size; the numbers of an ECDAA signature have no leading zeros. */
+const randomSignature: Show = (field) => (schemeOf(field) === ECDAA ? toHex(field.subarray(0, 4)) : start(4)(field));
 /** TPMT_SIGNATURE: schemes without a random number give the same for the same. */
-const signature: Show = (field) => {
-  const scheme = new DataView(field.buffer, field.byteOffset).getUint16(0);
-  return [RSASSA, HMAC, NULL].includes(scheme) ? toHex(field) : start(4)(field);
-};
+const signature: Show = (field) =>
+  [RSASSA, HMAC, NULL].includes(schemeOf(field)) ? toHex(field) : randomSignature(field);
 /** TPMT_SIGNATURE over something with a clock in it. */
-const timeSignature: Show = (field) => (field.length <= 2 ? toHex(field) : start(4)(field));
+const timeSignature: Show = (field) => (field.length <= 2 ? toHex(field) : randomSignature(field));
 
 /** TPM2B_ATTEST: clock, firmware version and audit digests vary. */
 const attest: Show = (field) => {
