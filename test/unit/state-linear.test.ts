@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { plainFormat } from "../../src/state/container.ts";
 import {
   BLOCK_SIZE,
@@ -26,7 +26,10 @@ beforeEach(() => {
   dir = fs.mkdtempSync(path.join(os.tmpdir(), "wtpm-linear-"));
   file = path.join(dir, "nvram");
 });
-afterEach(() => fs.rmSync(dir, { recursive: true, force: true }));
+afterEach(() => {
+  vi.useRealTimers();
+  fs.rmSync(dir, { recursive: true, force: true });
+});
 
 function kindOf(action: () => unknown): StateErrorKind | "no error" {
   try {
@@ -267,12 +270,14 @@ describe("a linear store", () => {
     expect([...new LinearStore(file).load().blobs.permanent!]).toEqual([2]);
   });
 
-  test("a file that was deleted or replaced takes no commit", () => {
+  test("a file that was deleted or replaced takes no commit any more, within a second", () => {
+    vi.useFakeTimers({ toFake: ["performance"] });
     const store = new LinearStore(file, { lock: true });
     const fence = store.acquire();
     store.commit({ number: 1, blobs: { permanent: bytes(1) } }, fence);
     fs.copyFileSync(file, `${file}.copy`);
     fs.renameSync(`${file}.copy`, file);
+    vi.advanceTimersByTime(1000);
     expect(() => store.commit({ number: 2, blobs: { permanent: bytes(2) } }, fence)).toThrow(/was deleted/);
     store.close();
   });
