@@ -185,7 +185,9 @@ export class CommandSource {
     const { auths, names, after } = this.#authorize(code, parts);
     const handles = (parts.handles ?? []).map(digitsOf);
     // What comes of a change to an HMAC depends on the nonces, which are not the same on two TPMs.
-    const edits = memory.once(12) && !(names && this.#options.careful) ? { edits: this.#edits() } : {};
+    // Nor is anything known of a session that was started otherwise than it says here.
+    const editable = !parts.starts && !(names && this.#options.careful);
+    const edits = editable && memory.once(12) ? { edits: this.#edits() } : {};
     const step: CommandStep = {
       ...{ kind: "command", id: memory.id, name, code, locality, handles, auths, parameters: parts.body ?? "" },
       ...(names ? { names } : {}),
@@ -316,6 +318,7 @@ export class CommandSource {
       if (!(attributes & SESSION.continue)) memory.forget(`<${session.id}.handle>`);
       // A policy session starts over after each use.
       else memory.setProof(`<${session.id}.handle>`, "none");
+      if (attributes & SESSION.audit) memory.unbind(session.id);
     });
     const auth = handle === undefined ? undefined : memory.once(20) ? memory.pick(PASSWORDS) : memory.authOf(handle);
     const bound =

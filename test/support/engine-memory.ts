@@ -236,6 +236,15 @@ export class UserMemory {
     this.sessions = this.sessions.map((known) => (`<${known.id}.handle>` === handle ? { ...known, proof } : known));
   }
 
+  /** A session that audits is bound no longer: the digest takes the place of the entity (Part 1, 17.4). */
+  unbind(id: number): void {
+    this.sessions = this.sessions.map((known) => {
+      if (known.id !== id) return known;
+      const { bound: _bound, ...unbound } = known;
+      return unbound;
+    });
+  }
+
   /** The answer `field` to the command that is being made will be known as a `what`. */
   keepResult(what: string, field: string): void {
     const list = this.#results.get(what) ?? [];

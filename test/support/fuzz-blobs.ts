@@ -24,6 +24,7 @@ export interface BlobCounts {
   blobs: number;
   refused: number;
   loaded: number;
+  failures: number;
   slowest: number;
 }
 
@@ -129,7 +130,7 @@ function mutated(which: Kind, state: State, edits: readonly BlobEdit[]): State {
 
 /** Loads mutated blobs until there were so many or one was not taken as it should. */
 export async function fuzzBlobs(run: BlobRun) {
-  const counts: BlobCounts = { blobs: 0, refused: 0, loaded: 0, slowest: 0 };
+  const counts: BlobCounts = { blobs: 0, refused: 0, loaded: 0, failures: 0, slowest: 0 };
   const states = await makeStates(run.seed);
   const failures: BlobReproduction[] = [];
   for (let n = run.first; counts.blobs < run.blobs && failures.length < (run.enough ?? 1); n += run.every) {
@@ -144,6 +145,7 @@ export async function fuzzBlobs(run: BlobRun) {
       counts.slowest = Math.max(counts.slowest, performance.now() - took);
     } catch (error) {
       if (!(error instanceof FuzzFailure)) throw error;
+      counts.failures++;
       failures.push(await reproduction(which, state, edits, error));
     }
     counts.blobs++;

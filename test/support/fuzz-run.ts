@@ -37,6 +37,7 @@ export interface FuzzCounts {
   succeeded: number;
   sequences: number;
   states: number;
+  failures: number;
   slowest: number;
 }
 
@@ -77,7 +78,7 @@ const listedOf: ReadonlySet<number>[] = [];
 
 /** Runs sequences until `commands` commands were answered or enough have failed. */
 export async function fuzzEngine(run: FuzzRun): Promise<FuzzOutcome> {
-  const counts: FuzzCounts = { commands: 0, succeeded: 0, sequences: 0, states: 0, slowest: 0 };
+  const counts: FuzzCounts = { commands: 0, succeeded: 0, sequences: 0, states: 0, failures: 0, slowest: 0 };
   const failures: FuzzReproduction[] = [];
   for (let n = run.first; counts.commands < run.commands && failures.length < (run.enough ?? 1); n += run.every) {
     const at = n % FUZZ_PROFILES.length;
@@ -94,6 +95,7 @@ export async function fuzzEngine(run: FuzzRun): Promise<FuzzOutcome> {
       }
     } catch (error) {
       if (!(error instanceof FuzzFailure)) throw error;
+      counts.failures++;
       failures.push(await reproduction(options, steps, error));
     } finally {
       counts.commands += tpm.commands;
