@@ -99,14 +99,14 @@ function kdfOf({ kdf = "pbkdf2" }: KeyList): Kdf {
 
 function readKey(source: KeySource, format: "hex" | "binary", size: 16 | 32): Uint8Array {
   const content = readSecret(source, "key", MAX_KEY_TEXT);
-  if (format === "binary") {
+  try {
+    if (format === "hex") return parseHexKey(content, size);
     // 16 bytes are a key of 128 bits whatever the mode says: swtpm takes them for one.
     if (content.length > size) throw new OptionError(`Key is larger than buffer (${content.length} > ${size}).`);
-    return content;
+    return content.slice();
+  } finally {
+    wipe(content);
   }
-  const key = parseHexKey(content, size);
-  wipe(content);
-  return key;
 }
 
 /** The digits up to white space or the end. */
@@ -121,7 +121,9 @@ function parseHexKey(text: Uint8Array, size: 16 | 32): Uint8Array {
 
 function derivedKey(source: KeySource, kdf: Kdf, size: 16 | 32, warn: Warn): Uint8Array {
   const passphrase = readPassphrase(source, warn);
-  const key = keyFromPassphrase(passphrase, kdf, size);
-  wipe(passphrase);
-  return key;
+  try {
+    return keyFromPassphrase(passphrase, kdf, size);
+  } finally {
+    wipe(passphrase);
+  }
 }

@@ -46,7 +46,9 @@ export class AesCbcKey {
    * A MAC that nobody can take for swtpm's, which lets bytes move between ciphertext and IV: its key is another one.
    */
   hmacOfGeneration(...pieces: readonly Uint8Array[]): Uint8Array {
-    const hmac = createHmac("sha256", this.hmac(GENERATION_LABEL));
+    const key = this.hmac(GENERATION_LABEL);
+    const hmac = createHmac("sha256", key);
+    wipe(key);
     for (const piece of pieces) hmac.update(piece);
     return hmac.digest();
   }
