@@ -20,6 +20,20 @@ export const hasPython = runs("python3", "-c", "pass");
 export const hasTaskset = process.platform === "linux" && runs("taskset", "--version");
 export const hasSwtpm = runs("swtpm", "--version");
 
+/**
+ * The Node that servers run in. V8 sweeps a part of its heap in another thread; that of Node 20 asks for the end of this in the main thread
+ * again and again without ever sleeping. With a real-time priority on one processor the other thread never runs then, and the server hangs.
+ */
+export const node = [process.execPath, ...(isRealTime() ? ["--single-threaded-gc"] : [])];
+
+/** Whether this process, and so what it starts, goes before all others until it sleeps (`chrt`). */
+function isRealTime() {
+  if (process.platform !== "linux") return false;
+  // proc(5): the 40th field is the real-time priority; the second is the program's name, which may hold blanks.
+  const fields = readFileSync("/proc/self/stat", "utf8").split(") ").at(-1).split(" ");
+  return Number(fields[40 - 3]) > 0;
+}
+
 const tpmOptions = (folder, more = "") => [
   "socket",
   "--tpm2",
@@ -36,9 +50,9 @@ const tpmOptions = (folder, more = "") => [
 /** How each server is started, given its folder. */
 export const launches = {
   swtpm: (folder) => ["swtpm", ...tpmOptions(folder)],
-  wtpm: (folder) => [process.execPath, wtpmProgram, ...tpmOptions(folder)],
-  "wtpm fsync=false": (folder) => [process.execPath, wtpmProgram, ...tpmOptions(folder, ",fsync=false")],
-  "node:net": (folder) => [process.execPath, here("answering-server.mjs"), path.join(folder, "data")],
+  wtpm: (folder) => [...node, wtpmProgram, ...tpmOptions(folder)],
+  "wtpm fsync=false": (folder) => [...node, wtpmProgram, ...tpmOptions(folder, ",fsync=false")],
+  "node:net": (folder) => [...node, here("answering-server.mjs"), path.join(folder, "data")],
 };
 
 /** A command line that runs on one processor, if one is given. */
@@ -119,7 +133,7 @@ export class Server {
 export class RoundTripClient {
   #answers;
   constructor(servers, cpu) {
-    const client = hasPython ? ["python3", here("round-trips.py")] : [process.execPath, here("round-trips.mjs")];
+    const client = hasPython ? ["python3", here("round-trips.py")] : [...node, here("round-trips.mjs")];
     const [program, ...words] = pinned([...client, ...servers.map((server) => server.data)], cpu);
     this.process = spawn(program, words, { stdio: ["pipe", "pipe", "inherit"] });
     this.ended = once(this.process, "exit");

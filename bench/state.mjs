@@ -11,7 +11,7 @@ import { TpmClient } from "../dist/client.js";
 import { connectEmulator } from "../dist/index.js";
 import { operations, prepareOperation } from "./operations.mjs";
 import { figure, heading, median, quantile, readOptions, requireBuild, table, wtpmProgram } from "./report.mjs";
-import { hasPython, hasSwtpm, hasTaskset, launches, RoundTripClient, Server } from "./servers.mjs";
+import { hasPython, hasSwtpm, hasTaskset, launches, node, RoundTripClient, Server } from "./servers.mjs";
 
 const BLOCK_SECONDS = 0.05;
 const QUIET_SHARE = 0.25;
@@ -42,7 +42,7 @@ const sockets = (folder) => [
 ];
 for (const [name, place] of Object.entries(places)) {
   launches[`wtpm ${name}`] = (folder) => [
-    ...[process.execPath, wtpmProgram, "socket", "--tpm2", "--tpmstate", place(folder)],
+    ...[...node, wtpmProgram, "socket", "--tpm2", "--tpmstate", place(folder)],
     ...sockets(folder),
   ];
 }
