@@ -13,7 +13,9 @@ export interface FoundState {
 }
 
 /** In the order in which equally new ones are taken. */
-const LEFT_OVERS: readonly LeftOverRole[] = ["temporary", "backup", "exchange"];
+const LEFT_OVERS: readonly LeftOverRole[] = ["temporary", "backup", "exchange", "previous", "retired"];
+/** How often a file is read that changes while it is being read. */
+const READ_ATTEMPTS = 5;
 
 /**
  * The permanent state of a directory; undefined when there is none.
@@ -27,7 +29,7 @@ const LEFT_OVERS: readonly LeftOverRole[] = ["temporary", "backup", "exchange"];
 export function findPermanent(files: StateFiles, format: StateFormat): FoundState | undefined {
   let failure: StateError | undefined;
   try {
-    const current = readState(files, format, "current");
+    const current = readCurrent(files, format);
     if (current) return current;
   } catch (error) {
     if (!isDamage(error)) throw error;
@@ -51,6 +53,18 @@ export function findBackup(files: StateFiles, format: StateFormat): FoundState |
   return leftOver(files, format, "backup");
 }
 
+/** The current file. Its owner, if that is somebody else, may write over the file that was opened, once another has its name. */
+function readCurrent(files: StateFiles, format: StateFormat): FoundState | undefined {
+  for (let attempt = 1; ; attempt++) {
+    const bytes = files.read("permanent");
+    try {
+      return bytes && decodeState(files, format, "current", bytes);
+    } catch (error) {
+      if (!isDamage(error) || attempt === READ_ATTEMPTS || files.read("permanent")?.equals(bytes!)) throw error;
+    }
+  }
+}
+
 function leftOver(files: StateFiles, format: StateFormat, role: FoundState["role"]): FoundState | undefined {
   try {
     return readState(files, format, role);
@@ -62,13 +76,12 @@ function leftOver(files: StateFiles, format: StateFormat, role: FoundState["role
 
 function readState(files: StateFiles, format: StateFormat, role: FoundState["role"]): FoundState | undefined {
   const bytes = files.read("permanent", role);
-  return (
-    bytes && {
-      role,
-      bytes,
-      stored: decodeFile(files.pathOf("permanent", role), () => format.decode("permanent", bytes)),
-    }
-  );
+  return bytes && decodeState(files, format, role, bytes);
+}
+
+function decodeState(files: StateFiles, format: StateFormat, role: FoundState["role"], bytes: Buffer): FoundState {
+  const stored = decodeFile(files.pathOf("permanent", role), () => format.decode("permanent", bytes));
+  return { role, bytes, stored };
 }
 
 /** Calls `decode`, whose errors are to name the file. */

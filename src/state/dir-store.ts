@@ -2,6 +2,7 @@
 import nodeFs from "node:fs";
 import path from "node:path";
 import type { StateBlobType, TpmFamily } from "../backend/backend.ts";
+import { BackgroundSync } from "./background-sync.ts";
 import { plainFormat } from "./container.ts";
 import { decodeFile, type FoundState, findBackup, findPermanent } from "./dir-recovery.ts";
 import type { StateFormat } from "./format.ts";
@@ -17,7 +18,7 @@ export interface DirStoreOptions {
   readonly mode?: number;
   /** Hold a lock on `.lock` while owning the state. Default true. */
   readonly lock?: boolean;
-  /** Let every commit reach the disk before it is done. Default true. */
+  /** Let every commit reach the disk before it is done; without it that follows within about a second. Default true. */
   readonly fsync?: boolean;
   /** Keep the permanent state before the last one as `….permall.bak`, as swtpm does. Default false. */
   readonly backup?: boolean;
@@ -51,6 +52,7 @@ export class DirStore implements StateStore {
   readonly #files: StateFiles;
   readonly #format: StateFormat;
   readonly #lock: StoreLock;
+  readonly #syncLater: BackgroundSync | undefined;
   #current: Generation = { number: 0, blobs: {} };
   #known: KnownFiles = {};
   /** Where the permanent state was found, if not in its own file: the first commit puts that right. */
@@ -64,8 +66,9 @@ export class DirStore implements StateStore {
     this.name = `dir://${directory}`;
     this.#options = options;
     this.#format = options.format ?? plainFormat;
-    const { family, mode, fileSystem, fsync = true, readOnly = false } = options;
-    this.#files = new StateFiles(directory, { family, mode, fileSystem, fsync, readOnly });
+    const { family, mode, fileSystem, fsync = true, backup = false, readOnly = false } = options;
+    this.#files = new StateFiles(directory, { family, mode, fileSystem, fsync, backup, readOnly });
+    if (!fsync && !fileSystem) this.#syncLater = new BackgroundSync([this.#files.pathOf("permanent"), directory]);
     this.#lock = new StoreLock({
       file: path.join(directory, ".lock"),
       wanted: options.lock ?? true,
@@ -82,6 +85,8 @@ export class DirStore implements StateStore {
   }
 
   release(): void {
+    this.#syncLater?.finish();
+    this.#files.removePrevious();
     this.#lock.release();
   }
 
@@ -153,6 +158,7 @@ export class DirStore implements StateStore {
     }
     this.#begun = undefined;
     this.#current = next;
+    this.#syncLater?.touch();
   }
 
   close(): void {

@@ -13,17 +13,19 @@ export const BLOB_FILE_NAMES: Readonly<Record<StateBlobType, string>> = {
 
 /**
  * The files a blob may be in: the one that counts, the one it is written to first, and for the permanent state swtpm's backup, the name
- * under which swtpm exchanges the two, and a damaged file that was put aside.
+ * under which swtpm exchanges the two, the generation before, the name under which that is exchanged, and a damaged file that was put aside.
  */
 export type FileRole = "current" | LeftOverRole | "damaged";
 /** Files that may hold a whole state when the current one does not. */
-export type LeftOverRole = "temporary" | "backup" | "exchange";
+export type LeftOverRole = "temporary" | "backup" | "exchange" | "previous" | "retired";
 
 const SUFFIXES: Readonly<Record<FileRole, string>> = {
   current: "",
   temporary: "",
   backup: ".bak",
   exchange: ".tmp",
+  previous: ".prev",
+  retired: ".prev.tmp",
   damaged: ".damaged",
 };
 
@@ -41,7 +43,9 @@ export type DirectoryFileSystem = PositionedIo &
     | "fstatSync"
     | "readFileSync"
     | "fchmodSync"
+    | "ftruncateSync"
     | "fsyncSync"
+    | "fdatasyncSync"
     | "closeSync"
     | "linkSync"
     | "renameSync"
@@ -54,6 +58,8 @@ export interface StateFilesOptions {
   readonly mode?: number | undefined;
   /** Let everything reach the disk, and read it again, before it is done. */
   readonly fsync: boolean;
+  /** The permanent state before the last one has a file that only that state is written to. */
+  readonly backup: boolean;
   /** Change nothing, not even the mode of a file that is read. */
   readonly readOnly: boolean;
   readonly fileSystem?: DirectoryFileSystem | undefined;
@@ -63,7 +69,7 @@ export const DEFAULT_MODE = 0o640;
 /** No state blob comes near this; a larger file is none. */
 const MAX_FILE_SIZE = 16 * 1024 * 1024;
 
-const { O_RDONLY, O_RDWR, O_CREAT, O_TRUNC, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = nodeFs.constants;
+const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = nodeFs.constants;
 
 /** A directory with swtpm's state files. Every error is a StateError: "io" as long as the current files are as before, else "unknown". */
 export class StateFiles {
@@ -71,10 +77,15 @@ export class StateFiles {
   readonly #options: StateFilesOptions;
   readonly #fs: DirectoryFileSystem;
   readonly #two: string;
+  /** Whether the file of the generation before is one that this object wrote or replaced, and may write over. */
+  #ownsPrevious = false;
+  /** Whether files can be exchanged here, as far as is known. */
+  #exchanges: boolean;
 
   constructor(directory: string, options: StateFilesOptions) {
     this.directory = directory;
     this.#options = options;
+    this.#exchanges = !options.backup;
     this.#fs = options.fileSystem ?? nodeFs;
     this.#two = (options.family ?? "2.0") === "2.0" ? "2" : "";
   }
@@ -110,30 +121,30 @@ export class StateFiles {
   }
 
   /**
-   * Gives a blob new content: written to the temporary file, read again, synced, and renamed.
+   * Gives a blob new content: written beside its place, read again, synced, and renamed.
    *
    * @param keepOld the old file becomes the backup; at every moment one of the names holds a whole state.
    */
   replace(type: StateBlobType, content: Uint8Array, keepOld: boolean): void {
-    const [file, temporary] = [this.pathOf(type), this.pathOf(type, "temporary")];
-    try {
-      this.#write(temporary, content);
-      if (keepOld) this.#linkBackup(type);
-      this.#fs.renameSync(temporary, file);
-    } catch (error) {
-      this.#discard(temporary);
-      throw ioError(`cannot write the state: ${file}`, error);
-    }
+    if (type !== "permanent" || !this.#exchangeWithPrevious(content)) this.#replaceByTemporary(type, content, keepOld);
     this.#syncDirectory();
   }
 
   remove(type: StateBlobType): void {
+    if (type === "permanent") this.removePrevious();
     try {
       this.#fs.unlinkSync(this.pathOf(type));
     } catch (error) {
       if (errorCode(error) !== "ENOENT") throw ioError(`cannot remove ${this.pathOf(type)}`, error);
     }
     this.#syncDirectory();
+  }
+
+  /** Forgets the generation before, which is of use as long as there are commits. What another process left stays. */
+  removePrevious(): void {
+    if (!this.#ownsPrevious) return;
+    this.#ownsPrevious = false;
+    this.#discard(this.pathOf("permanent", "previous"));
   }
 
   /** Makes a left-over file the permanent state; a damaged one that has the name is put aside. The next `replace` syncs that too. */
@@ -144,6 +155,76 @@ export class StateFiles {
       this.#fs.renameSync(this.pathOf("permanent", role), file);
     } catch (error) {
       throw ioError(`cannot rename ${this.pathOf("permanent", role)} to ${file}`, error);
+    }
+  }
+
+  /**
+   * Writes the permanent state over the generation before the last one, and lets the two files change places. That takes no new file and no
+   * new blocks, which is most of what replacing a file costs. The current file is a whole generation at every moment, and never written to.
+   *
+   * @returns false when it cannot be done: where there are no hard links, or something failed. Then the current file is as it was.
+   */
+  #exchangeWithPrevious(content: Uint8Array): boolean {
+    if (!this.#exchanges) return false;
+    const file = this.pathOf("permanent");
+    const previous = this.pathOf("permanent", "previous");
+    const retired = this.pathOf("permanent", "retired");
+    if (!this.#ownsPrevious) {
+      this.#discard(previous);
+      this.#discard(retired);
+    }
+    let replaces: boolean;
+    try {
+      this.#writeOver(previous, content);
+      replaces = this.#linkIfThere(file, retired);
+      this.#fs.renameSync(previous, file);
+    } catch {
+      this.#exchanges = false;
+      this.#ownsPrevious = false;
+      this.#discard(previous);
+      this.#discard(retired);
+      return false;
+    }
+    this.#ownsPrevious = replaces && this.#renamed(retired, previous);
+    return true;
+  }
+
+  /** Gives the file of the generation before new content; a new file, unless there is one that nobody else has under another name. */
+  #writeOver(previous: string, content: Uint8Array): void {
+    const { mode, fsync } = this.#options;
+    const old = this.#ownsPrevious ? this.#openAlone(previous) : undefined;
+    const fd = old?.fd ?? this.#fs.openSync(previous, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode ?? DEFAULT_MODE);
+    try {
+      if (!old && mode !== undefined) this.#fs.fchmodSync(fd, mode);
+      writeAll(this.#fs, fd, content, 0);
+      if (old && old.size > content.length) this.#fs.ftruncateSync(fd, content.length);
+      if (!fsync) return;
+      this.#fs.fdatasyncSync(fd);
+      verifyContent(this.#fs, fd, content, 0);
+    } finally {
+      this.#fs.closeSync(fd);
+    }
+  }
+
+  /** Opens a file for writing over it. One with further names is somebody's copy (`cp -l`): it loses this name, and is not touched. */
+  #openAlone(file: string): { readonly fd: number; readonly size: number } | undefined {
+    const fd = this.#fs.openSync(file, O_RDWR | O_NOFOLLOW | O_NONBLOCK);
+    const stat = this.#fs.fstatSync(fd);
+    if (stat.isFile() && stat.nlink === 1) return { fd, size: stat.size };
+    this.#fs.closeSync(fd);
+    this.#fs.unlinkSync(file);
+    return undefined;
+  }
+
+  #replaceByTemporary(type: StateBlobType, content: Uint8Array, keepOld: boolean): void {
+    const [file, temporary] = [this.pathOf(type), this.pathOf(type, "temporary")];
+    try {
+      this.#write(temporary, content);
+      if (keepOld) this.#linkBackup(type);
+      this.#fs.renameSync(temporary, file);
+    } catch (error) {
+      this.#discard(temporary);
+      throw ioError(`cannot write the state: ${file}`, error);
     }
   }
 
@@ -169,16 +250,37 @@ export class StateFiles {
       this.pathOf(type, "backup"),
     ] as const;
     try {
-      this.#fs.linkSync(file, exchange);
-    } catch (error) {
-      const code = errorCode(error);
-      if (code === "ENOENT") return;
-      if (code === "EEXIST") this.#fs.unlinkSync(exchange);
-      if (code === "EEXIST") this.#fs.linkSync(file, exchange);
+      if (!this.#linkIfThere(file, exchange)) return;
+    } catch {
       // File systems without hard links get a copy.
-      else this.#write(exchange, this.read(type) ?? new Uint8Array(0));
+      this.#write(exchange, this.read(type) ?? new Uint8Array(0));
     }
     this.#fs.renameSync(exchange, backup);
+  }
+
+  /** Gives a file a second name, in place of what may have it. @returns false when there is no such file */
+  #linkIfThere(file: string, name: string): boolean {
+    try {
+      this.#fs.linkSync(file, name);
+    } catch (error) {
+      const code = errorCode(error);
+      if (code === "ENOENT") return false;
+      if (code !== "EEXIST") throw error;
+      this.#fs.unlinkSync(name);
+      this.#fs.linkSync(file, name);
+    }
+    return true;
+  }
+
+  /** Renames what nothing depends on. */
+  #renamed(from: string, to: string): boolean {
+    try {
+      this.#fs.renameSync(from, to);
+      return true;
+    } catch {
+      this.#discard(from);
+      return false;
+    }
   }
 
   #renameIfThere(from: string, to: string): void {
@@ -189,11 +291,12 @@ export class StateFiles {
     }
   }
 
-  #discard(temporary: string): void {
+  /** Removes what is in the way of nobody if that fails. */
+  #discard(file: string): void {
     try {
-      this.#fs.unlinkSync(temporary);
+      this.#fs.unlinkSync(file);
     } catch {
-      // It is in the way of nobody: the next write truncates it.
+      // It was not there, or the next write deals with it.
     }
   }
 

@@ -5,7 +5,7 @@ import path from "node:path";
 import type { LinearFileSystem } from "../../src/state/linear-file.ts";
 import type { DirectoryFileSystem } from "../../src/state/state-files.ts";
 
-/** Names and contents: what a disk has after a crash. */
+/** Names and contents: what a disk has after a crash. Two names with the same object are names of one file. */
 export type DiskImage = ReadonlyMap<string, Buffer>;
 
 /** A call that changes something, before it is done. */
@@ -65,14 +65,16 @@ export class SimulatedDisk implements DirectoryFileSystem, LinearFileSystem {
   /** @param root its only directory. */
   constructor(root: string, image: DiskImage = new Map()) {
     this.#root = root;
+    const inodes = new Map<Buffer, Inode>();
     for (const [name, content] of image) {
-      const inode = {
+      const inode = inodes.get(content) ?? {
         cached: Buffer.from(content),
         durable: Buffer.from(content),
         writes: [],
         mode: 0o640,
         directory: false,
       };
+      inodes.set(content, inode);
       this.#names.set(name, inode);
       this.#durableNames.set(name, inode);
     }
@@ -80,7 +82,7 @@ export class SimulatedDisk implements DirectoryFileSystem, LinearFileSystem {
 
   /** What a process that is started now finds. */
   image(): DiskImage {
-    return new Map([...this.#names].map(([name, inode]) => [name, Buffer.from(inode.cached)]));
+    return imageOf(this.#names, (inode) => Buffer.from(inode.cached));
   }
 
   /** Every state in which the medium may be if power is lost now; those that are alike may be there twice. */
@@ -95,7 +97,7 @@ export class SimulatedDisk implements DirectoryFileSystem, LinearFileSystem {
       const mostWrites = Math.max(0, ...[...names.values()].map(({ writes }) => writes.length));
       for (const loss of mostWrites > 0 ? DATA_LOSSES : DATA_LOSSES.slice(0, 1))
         if (mostWrites > 1 || loss.others === "all" || loss.lengthToo)
-          yield new Map([...names].map(([name, inode]) => [name, contentAfter(inode, loss)]));
+          yield imageOf(names, (inode) => contentAfter(inode, loss));
     }
   }
 
@@ -125,13 +127,13 @@ export class SimulatedDisk implements DirectoryFileSystem, LinearFileSystem {
 
   fstatSync(fd: number): never {
     this.onRead("fstat");
-    return statOf(this.#inode(fd)) as never;
+    return this.#statOf(this.#inode(fd)) as never;
   }
 
   statSync(name: fs.PathLike): never {
     this.onRead("stat");
     const inode = this.#names.get(String(name));
-    return (inode && statOf(inode)) as never;
+    return (inode && this.#statOf(inode)) as never;
   }
 
   readFileSync(fd: fs.PathOrFileDescriptor): never {
@@ -209,6 +211,17 @@ export class SimulatedDisk implements DirectoryFileSystem, LinearFileSystem {
     this.#rename(new Map([[String(name), undefined]]));
   }
 
+  #statOf(inode: Inode) {
+    return {
+      size: inode.cached.length,
+      mode: 0o100000 | inode.mode,
+      nlink: [...this.#names.values()].filter((each) => each === inode).length,
+      isFile: () => !inode.directory,
+      isBlockDevice: () => false,
+      isDirectory: () => inode.directory,
+    };
+  }
+
   #call(name: DiskCall["name"], part?: (share: number) => void): void {
     this.onCall({ name, number: this.#calls++, ...(part ? { part } : {}) });
   }
@@ -258,6 +271,13 @@ export function systemError(code: string, what: string): Error {
 
 const EMPTY = Buffer.alloc(0);
 
+/** The names with their contents; a file with several names has one content. */
+function imageOf(names: ReadonlyMap<string, Inode>, contentOf: (inode: Inode) => Buffer): DiskImage {
+  const contents = new Map<Inode, Buffer>();
+  for (const inode of names.values()) if (!contents.has(inode)) contents.set(inode, contentOf(inode));
+  return new Map([...names].map(([name, inode]) => [name, contents.get(inode)!]));
+}
+
 function applyNames(names: Map<string, Inode>, change: NameChange): void {
   for (const [name, inode] of change) {
     if (inode) names.set(name, inode);
@@ -285,15 +305,4 @@ function* piecesOf(arrived: Arrived, size: number): Generator<readonly [from: nu
   if (arrived === "first half") yield [0, half];
   if (arrived === "second half") yield [half, size];
   if (arrived === "every other sector") for (let at = 0; at < size; at += 1024) yield [at, Math.min(at + 512, size)];
-}
-
-function statOf(inode: Inode) {
-  return {
-    size: inode.cached.length,
-    mode: 0o100000 | inode.mode,
-    nlink: 1,
-    isFile: () => !inode.directory,
-    isBlockDevice: () => false,
-    isDirectory: () => inode.directory,
-  };
 }
