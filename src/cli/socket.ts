@@ -149,9 +149,9 @@ async function serve(options: SocketOptions, log: Log, createBackend: BackendFac
   });
   let removePidFile = () => {};
   try {
+    onSignals(() => void server.close());
     await server.listen();
     if (pid) removePidFile = writePidFile(pid);
-    onSignals(() => void server.close());
     await startServing(server, backend, { powerOn, startup });
     if (isDaemon()) daemonReady();
     await server.ended;

@@ -62,6 +62,7 @@ export class TpmServer {
   readonly #data: ClientQueue;
   #dataDescriptor: Connection | undefined;
   #tpm: ServedTpm | undefined;
+  #starting: Promise<void> | undefined;
   #maxCommandSize = 0;
   #ending: Promise<void> | undefined;
   #resolveEnded: (reason: EndReason) => void = () => {};
@@ -101,7 +102,13 @@ export class TpmServer {
    *
    * @throws the backend's error when the start fails.
    */
-  async serve(backend: Backend, options: ServeOptions = {}): Promise<void> {
+  serve(backend: Backend, options: ServeOptions = {}): Promise<void> {
+    this.#starting = this.#start(backend, options);
+    return this.#starting;
+  }
+
+  async #start(backend: Backend, options: ServeOptions): Promise<void> {
+    if (this.#ending) return backend.close();
     const tpm = new ServedTpm(backend, this.#log, { ...this.#options, ...this.#managed(options.startup) });
     this.#options.management?.attach(tpm);
     if (options.powerOn) await tpm.powerOn(false);
@@ -199,6 +206,8 @@ export class TpmServer {
   }
 
   async #shutDown(): Promise<void> {
+    // What begins to serve ends like what serves.
+    await this.#starting?.catch(() => {});
     const tpm = this.#tpm;
     try {
       await this.#options.management?.close();

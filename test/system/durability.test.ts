@@ -1,6 +1,6 @@
 // What the TPM acknowledged is there after kill -9, after a full disk, after an orderly end; a damaged state is left alone.
 import { Buffer } from "node:buffer";
-import { readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type Emulator, emulatorWords, launchEmulator, startEmulator, temporaryFolder } from "../support/emulator.ts";
@@ -101,7 +101,10 @@ test("a state that is cut off or damaged ends the start with a sentence, and sta
 
 test("an empty state file, as a power failure leaves it without fsync, is damage and not a new TPM", async () => {
   emulator = await startEmulator({ stateDir });
+  // The sockets are there first.
+  await until("a state", () => existsSync(path.join(stateDir, PERMANENT)));
   await emulator.terminate();
+  expect(readdirSync(stateDir).filter((name) => name.startsWith(PERMANENT))).toEqual([PERMANENT]);
   truncateSync(path.join(stateDir, PERMANENT));
   program = launchEmulator(["--tpm2", "--tpmstate", `dir=${stateDir}`, "--flags", "not-need-init"]);
   const { status, stderr } = await program.ended();

@@ -38,6 +38,30 @@ describe("life cycle", () => {
     );
   });
 
+  test("a server that is ended while it begins to serve closes the TPM that was on its way", async () => {
+    let poweredOn = () => {};
+    at.backend.powerOn = () =>
+      new Promise<void>((resolve) => {
+        poweredOn = () => {
+          at.backend.running = true;
+          resolve();
+        };
+      }) as never;
+    const started = at.start();
+    await until(() => at.server !== undefined && fs.existsSync(at.dataPath));
+    await new Promise(setImmediate);
+    const closed = at.server!.close();
+    expect(at.backend.log).toEqual([]);
+    poweredOn();
+    await Promise.all([started, closed]);
+    expect(at.backend.log.slice(-2)).toEqual(["powerOff", "close"]);
+    await endedWith("closed");
+
+    at.backend = new FakeBackend();
+    await at.server!.serve(at.backend, { powerOn: true });
+    expect(at.backend.log).toEqual(["close"]);
+  });
+
   test("CMD_SHUTDOWN sends TPM2_Shutdown(STATE), answers, and ends the server", async () => {
     await at.start();
     const client = await at.control();
