@@ -31,6 +31,7 @@ export { OverlayStore } from "./state/overlay-store.ts";
 export {
   createSnapshot,
   deleteSnapshot,
+  pruneSnapshots,
   type Restored,
   type RestoreOptions,
   restoreSnapshot,

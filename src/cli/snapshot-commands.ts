@@ -1,5 +1,5 @@
 // The words of `wtpm snapshot`.
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 
 /** Adds the command with its own commands. */
 export function addSnapshotCommands(program: Command): void {
@@ -28,10 +28,20 @@ export function addSnapshotCommands(program: Command): void {
   withServer(command("delete <name>", "forget a snapshot; those made from it come from its parent then"))
     .option("--children", "forget those made from it too")
     .action(async (name, options) => (await import("./snapshot.ts")).deleteCommand(name, options));
+  withServer(
+    command("prune", "forget the snapshots that restores made to be undone, except the one that the state comes from"),
+  )
+    .option("--keep <number>", "leave so many of the newest", count, 0)
+    .action(async (options) => (await import("./snapshot.ts")).pruneCommand(options));
   command("list", "list the snapshots; * marks the one that the state comes from")
     .option("--json", "for programs")
     .action(async (options) => (await import("./snapshot.ts")).listCommand(options));
   command("tree", "draw what came from what").action(async (options) =>
     (await import("./snapshot.ts")).treeCommand(options),
   );
+}
+
+function count(word: string): number {
+  if (/^\d{1,9}$/.test(word)) return Number(word);
+  throw new InvalidArgumentError("It is a number of snapshots.");
 }

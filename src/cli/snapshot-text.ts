@@ -5,16 +5,17 @@ import type { Snapshot, SnapshotIndex } from "../state/snapshot/record.ts";
 const HEAD_MARK = "*";
 const DAY_AND_TIME = "0000-00-00 00:00:00".length;
 
-/** A table: name, time (UTC), whether the TPM was running, parent, description. The head has a mark. */
+/** A table: name, time (UTC), whether the TPM was running, whether it is for undoing, parent, description. The head has a mark. */
 export function snapshotTable({ head, snapshots }: SnapshotIndex): string {
   const rows = snapshots.map((snapshot) => [
     `${snapshot.name === head ? HEAD_MARK : " "} ${snapshot.name}`,
     timeOf(snapshot),
     snapshot.running ? "running" : "stopped",
+    snapshot.automatic ? "undo" : "-",
     snapshot.parent ?? "-",
     snapshot.description ?? "",
   ]);
-  const lines = [["  NAME", "CREATED (UTC)", "TPM", "PARENT", "DESCRIPTION"], ...rows];
+  const lines = [["  NAME", "CREATED (UTC)", "TPM", "KIND", "PARENT", "DESCRIPTION"], ...rows];
   const widths = lines[0]!.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)));
   return lines
     .map((line) =>
@@ -37,7 +38,8 @@ export function snapshotTree({ head, snapshots }: SnapshotIndex): string {
   const lines: string[] = [];
   const draw = (snapshot: Snapshot, before: string, mark: string, below: string): void => {
     const about = snapshot.description ? `  ${snapshot.description}` : "";
-    lines.push(`${before}${mark}${snapshot.name}${snapshot.running ? " (running)" : ""}${about}`);
+    const kinds = [snapshot.running && "running", snapshot.automatic && "undo"].filter(Boolean).join(", ");
+    lines.push(`${before}${mark}${snapshot.name}${kinds && ` (${kinds})`}${about}`);
     const own = children.get(snapshot.name) ?? [];
     const last = own.length - (snapshot.name === head ? 0 : 1);
     own.forEach((child, at) => {

@@ -5,11 +5,13 @@ import { askManagement } from "../server/management-client.ts";
 import {
   createSnapshot,
   deleteSnapshot,
+  pruneSnapshots,
   type Restored,
   restoreSnapshot,
   type SnapshotSubject,
   withStoredTpm,
 } from "../state/snapshot/operations.ts";
+import { plainFormat } from "../state/container.ts";
 import type { StateFormat } from "../state/format.ts";
 import type { Snapshot, SnapshotIndex } from "../state/snapshot/record.ts";
 import type { SnapshotRepository } from "../state/snapshot/repository.ts";
@@ -37,6 +39,8 @@ const DEFAULT_STATE = "./wtpm-state";
 /** Another such command may have the lock; a server that has it may not have its socket yet, or no longer. */
 const PATIENCE_MS = 3000;
 const RETRY_INTERVAL_MS = 50;
+/** More than these, and the user is told how to be rid of them. */
+const MANY_UNDO_SNAPSHOTS = 10;
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 const warn = (text: string): void => void process.stderr.write(`wtpm: Warning: ${text}\n`);
@@ -66,6 +70,14 @@ export async function restoreCommand(
   }))) as unknown as Restored;
   say(`the state is that of snapshot ${name}; ${restored.resumes ? "the TPM goes on there" : "the TPM starts anew"}`);
   if (restored.kept !== undefined) say(`the state before is snapshot ${restored.kept}`);
+  const many = undoSnapshots(options);
+  if (many > MANY_UNDO_SNAPSHOTS) say(`there are ${many} undo snapshots; wtpm snapshot prune forgets them`);
+}
+
+function undoSnapshots(words: PlaceWords): number {
+  const { place, options } = placeOf(words);
+  const index = repositoryOf(place, options, plainFormat).index(false);
+  return index?.snapshots.filter(({ automatic }) => automatic).length ?? 0;
 }
 
 /** `wtpm snapshot delete NAME` */
@@ -83,6 +95,15 @@ export async function deleteCommand(
     }),
   )) as { deleted: string[] };
   say(`deleted ${deleted.join(", ")}`);
+}
+
+/** `wtpm snapshot prune` */
+export async function pruneCommand(options: PlaceWords & { readonly keep: number }): Promise<void> {
+  const { keep } = options;
+  const { deleted } = (await perform(options, "snapshot-prune", { keep }, async (repository, subject) => ({
+    deleted: await pruneSnapshots(repository, subject, keep),
+  }))) as { deleted: string[] };
+  say(deleted.length > 0 ? `deleted ${deleted.join(", ")}` : "there is nothing to forget");
 }
 
 /** `wtpm snapshot list` */

@@ -12,13 +12,16 @@ import { StateError } from "../state/store.ts";
 import type { Connection, ConnectionHandler } from "./transport.ts";
 
 /** The members of a request, but for "command". */
-export type ManagementArguments = Readonly<Record<string, string | boolean | undefined>>;
+export type ManagementArguments = Readonly<Record<string, string | number | boolean | undefined>>;
 /** What a reply says beside "ok". */
 export type ManagementResult = Readonly<Record<string, unknown>>;
 
+/** What a member of a request is; a number is a whole one, from 0. */
+export type MemberType = "string" | "number" | "boolean";
+
 /** A command: what its members are, and what it does. What it throws becomes the reply's kind and message. */
 export interface ManagementCommand {
-  readonly members: Readonly<Record<string, "string" | "boolean">>;
+  readonly members: Readonly<Record<string, MemberType>>;
   run(values: ManagementArguments): Awaitable<ManagementResult>;
 }
 
@@ -144,7 +147,8 @@ function parseRequest(
   for (const [member, value] of Object.entries(values)) {
     const type = Object.hasOwn(command.members, member) ? command.members[member] : undefined;
     if (type === undefined) throw new RequestError(`${name} has no such member as one that was given`);
-    if (typeof value !== type) throw new RequestError(`the member ${member} of ${name} is a ${type}`);
+    if (typeof value !== type || (type === "number" && !(Number.isSafeInteger(value) && (value as number) >= 0)))
+      throw new RequestError(`the member ${member} of ${name} is a ${type}`);
   }
   return { command, values: values as ManagementArguments };
 }

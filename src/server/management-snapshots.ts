@@ -1,7 +1,13 @@
 // The snapshots of a TPM that is being served, for the management channel.
 import { chain } from "../backend/awaitable.ts";
 import type { Awaitable } from "../backend/backend.ts";
-import { createSnapshot, deleteSnapshot, restoreSnapshot, type SnapshotSubject } from "../state/snapshot/operations.ts";
+import {
+  createSnapshot,
+  deleteSnapshot,
+  pruneSnapshots,
+  restoreSnapshot,
+  type SnapshotSubject,
+} from "../state/snapshot/operations.ts";
 import type { Capture, SnapshotRepository } from "../state/snapshot/repository.ts";
 import { BLOB_TYPES, type StateBlobs, StateError, type StateStore } from "../state/store.ts";
 import type { ManagementCommand, ManagementResult } from "./management-channel.ts";
@@ -45,6 +51,14 @@ export function snapshotCommands(
         members: { name: "string", descendants: "boolean" },
         run: ({ name = "", ...options }) =>
           alone(async () => ({ deleted: await deleteSnapshot(repository, subject, String(name), options) })),
+      },
+    ],
+    [
+      "snapshot-prune",
+      {
+        members: { keep: "number" },
+        run: ({ keep = 0 }) =>
+          alone(async () => ({ deleted: await pruneSnapshots(repository, subject, Number(keep)) })),
       },
     ],
   ];

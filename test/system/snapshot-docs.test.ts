@@ -24,7 +24,8 @@ afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
 
 test("there are examples of every command", () => {
   const text = examples.join("");
-  for (const name of ["create", "restore", "list", "tree", "delete"]) expect(text).toContain(`wtpm snapshot ${name} `);
+  for (const name of ["create", "restore", "list", "tree", "delete", "prune"])
+    expect(text).toContain(`wtpm snapshot ${name} `);
 });
 
 test.each(examples)("%s", async (text) => {

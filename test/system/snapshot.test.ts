@@ -109,9 +109,13 @@ describe("a stopped TPM", () => {
     const auto = /auto-\S+/.exec(await said(snapshot("list")))![0];
     await said(snapshot("restore", "two", "--no-undo"));
     expect(await said(snapshot("tree"))).toBe(
-      ["zero  all zero", "├─ one", `│  └─ ${auto}  before the restore of two`, "└─ two", "   └─ * the state now"].join(
-        "\n",
-      ),
+      [
+        "zero  all zero",
+        "├─ one",
+        `│  └─ ${auto} (undo)  before the restore of two`,
+        "└─ two",
+        "   └─ * the state now",
+      ].join("\n"),
     );
     const list = JSON.parse(await said(snapshot("list", "--json"))) as {
       head: string;
@@ -128,6 +132,40 @@ describe("a stopped TPM", () => {
     expect(await said(snapshot("delete", "one", "--children"))).toBe(`deleted one, ${auto}`);
     expect(await said(snapshot("tree"))).toBe("two\n└─ * the state now");
     expect(await stored()).toBe(filled(2));
+  });
+
+  test("has undo snapshots, which are marked, counted and forgotten together", async () => {
+    await prepared();
+    await said(snapshot("create", "zero"));
+    expect(await said(snapshot("prune"))).toBe("there is nothing to forget");
+    const kept: string[] = [];
+    for (const byte of [1, 2, 3]) {
+      await write(byte);
+      const printed = await said(snapshot("restore", "zero"));
+      expect(printed).not.toContain("prune");
+      kept.push(/auto-\S+/.exec(printed)![0]);
+    }
+    const list = await said(snapshot("list"));
+    expect(list.split("\n")[0]).toMatch(/NAME +CREATED \(UTC\) +TPM +KIND +PARENT +DESCRIPTION$/);
+    expect(list).toMatch(new RegExp(`^ {2}${kept[0]} .* stopped +undo +zero +before the restore of zero$`, "m"));
+    expect(list).toMatch(/^\* zero .* stopped {2}- +-$/m);
+    expect(await snapshot("prune", "--keep", "-1")).toMatchObject({ status: 1 });
+    expect(await said(snapshot("prune", "--keep", "3"))).toBe("there is nothing to forget");
+    expect(await said(snapshot("prune", "--keep", "1"))).toBe(`deleted ${kept[0]}, ${kept[1]}`);
+    await said(snapshot("restore", kept[2]!));
+    // The state comes from it.
+    expect(await said(snapshot("prune"))).toBe("there is nothing to forget");
+    expect(await stored()).toBe(filled(3));
+
+    const repository = new SnapshotRepository(path.join(state, "snapshots"));
+    for (let at = 0; at < 10; at++)
+      repository.beginRestore("zero", { keep: { blobs: { permanent: Uint8Array.of(at) }, running: false } });
+    expect(await said(snapshot("restore", "zero", "--no-undo"))).toContain(
+      "there are 11 undo snapshots; wtpm snapshot prune forgets them",
+    );
+    await said(snapshot("prune"));
+    expect(JSON.parse(await said(snapshot("list", "--json"))).snapshots).toHaveLength(1);
+    expect(await stored()).toBe(filled(0));
   });
 
   test("costs nothing to keep again", async () => {
@@ -312,7 +350,7 @@ describe("a running TPM", () => {
     emulator = await started(["--management", "off"]);
     expect(await snapshot("create")).toMatchObject({ status: 1, stderr: expect.stringContaining("in use") });
     expect(await said(snapshot("list"))).toContain("* a");
-    expect(fs.readdirSync(state).sort()).toEqual([".lock", "snapshots", "tpm2-00.permall"]);
+    expect(fs.existsSync(path.join(state, ".wtpm"))).toBe(false);
   });
 
   test("of `wtpm start` has snapshots too", async () => {

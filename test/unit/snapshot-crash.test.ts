@@ -9,7 +9,10 @@ import { capture, FOLDER, repositoryOn, restore, shape, stateOf, textOf } from "
 
 type Step =
   | { readonly kind: "change"; readonly to: string }
-  | { readonly kind: "create" | "delete" | "delete all" | "restore" | "restore without undo"; readonly pick: number };
+  | {
+      readonly kind: "create" | "delete" | "delete all" | "prune" | "restore" | "restore without undo";
+      readonly pick: number;
+    };
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ kind: fc.constant("change" as const), to: fc.constantFrom("1", "2", "3", "4") }),
@@ -19,6 +22,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       "create" as const,
       "delete" as const,
       "delete all" as const,
+      "prune" as const,
       "restore" as const,
       "restore without undo" as const,
     ),
@@ -30,22 +34,26 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 class Model {
   state = "0";
   head: string | undefined;
-  snapshots: { name: string; parent: string | undefined; state: string }[] = [];
+  snapshots: { name: string; parent: string | undefined; state: string; undo: boolean }[] = [];
 
   names(): string[] {
     return this.snapshots.map(({ name }) => name);
   }
-  #add(name: string): void {
-    this.snapshots.push({ name, parent: this.head, state: this.state });
+  #add(name: string, undo = false): void {
+    this.snapshots.push({ name, parent: this.head, state: this.state, undo });
   }
   create(name: string): void {
     this.#add(name);
     this.head = name;
   }
   restore(name: string, auto?: string): void {
-    if (auto !== undefined && !this.snapshots.some(({ state }) => state === this.state)) this.#add(auto);
+    if (auto !== undefined && !this.snapshots.some(({ state }) => state === this.state)) this.#add(auto, true);
     this.state = this.snapshots.find((snapshot) => snapshot.name === name)!.state;
     this.head = name;
+  }
+  prune(keep: number): void {
+    const undo = this.snapshots.filter(({ name, undo }) => undo && name !== this.head);
+    while (undo.length > keep) this.delete(undo.shift()!.name, false);
   }
   delete(name: string, all: boolean): void {
     const children = this.snapshots.filter(({ parent }) => parent === name);
@@ -72,6 +80,11 @@ test("any sequence of changes, snapshots, restores and deletions is as in the mo
         if (step.kind === "create") {
           const { name } = repository.create(capture(model.state));
           model.create(name);
+          return;
+        }
+        if (step.kind === "prune") {
+          repository.prune(step.pick % 3);
+          model.prune(step.pick % 3);
           return;
         }
         const name = model.names()[step.pick % model.names().length];
@@ -108,6 +121,14 @@ function prepared(): Disk {
   return disk;
 }
 
+/** With snapshots that restores made. */
+function restored(): Disk {
+  const disk = prepared();
+  const repository = repositoryOn(disk);
+  for (const name of ["a", "b", "c"]) restore(repository, name, stateOf(`before ${name}`, "w"));
+  return disk;
+}
+
 const contents = (repository: SnapshotRepository) =>
   JSON.stringify([
     shape(repository.index()),
@@ -122,6 +143,7 @@ const changes: [string, () => Disk, (repository: SnapshotRepository) => unknown]
   ["the begin of a restore", prepared, (r) => r.beginRestore("a", { keep: capture("p", "w") })],
   ["delete", prepared, (r) => r.delete("b")],
   ["delete with descendants", prepared, (r) => r.delete("b", { descendants: true })],
+  ["prune", restored, (r) => r.prune(1)],
   ["another key", prepared, (r) => r.convert(plainFormat)],
 ];
 

@@ -57,7 +57,7 @@ const commands = new Map<string, ManagementCommand>([
   [
     "echo",
     {
-      members: { text: "string", flag: "boolean" },
+      members: { text: "string", flag: "boolean", count: "number" },
       run: async (values) => {
         ran.push(values);
         return { values };
@@ -89,7 +89,10 @@ function pieces(bytes: Uint8Array, cuts: readonly number[]): Uint8Array[] {
 
 const value = fc.oneof(fc.string(), fc.boolean(), fc.integer(), fc.constant(null), fc.array(fc.string()));
 const request = fc.oneof(
-  fc.record({ command: fc.constant("echo"), text: fc.string(), flag: fc.boolean() }, { requiredKeys: ["command"] }),
+  fc.record(
+    { command: fc.constant("echo"), text: fc.string(), flag: fc.boolean(), count: fc.nat() },
+    { requiredKeys: ["command"] },
+  ),
   fc.record({ command: fc.constantFrom("echo", "fail", "none"), text: value, flag: value }, { requiredKeys: [] }),
   fc.dictionary(fc.string(), value),
 );
@@ -116,7 +119,7 @@ test("every line gets one reply, in order, whatever it is and however it is cut"
       expect(ran).toEqual(replies.filter(({ ok }) => ok).map(({ values }) => values));
       for (const values of ran as Record<string, unknown>[])
         for (const [name, member] of Object.entries(values))
-          expect(typeof member).toBe({ text: "string", flag: "boolean" }[name]);
+          expect(typeof member).toBe({ text: "string", flag: "boolean", count: "number" }[name]);
       expect(connection.closed).toBe(false);
       connection.close();
     }),
@@ -136,6 +139,14 @@ test.each([MAX_REQUEST - 1, MAX_REQUEST, MAX_REQUEST + 1])("a line of %i bytes",
     expect(connection.closed).toBe(size >= MAX_REQUEST);
     connection.close();
   }
+});
+
+test.each([0, 1, Number.MAX_SAFE_INTEGER, -1, 0.5, 1e300, "1", null])("the number %j", async (count) => {
+  const connection = connected();
+  connection.send(new TextEncoder().encode(`${JSON.stringify({ command: "echo", count })}\n`));
+  const [reply] = await connection.replies(1);
+  if (Number.isSafeInteger(count) && Number(count) >= 0) expect(reply).toEqual({ ok: true, values: { count } });
+  else expect(reply).toMatchObject({ ok: false, kind: "request" });
 });
 
 test("what fails is said to have failed, and the next request is served", async () => {

@@ -7,6 +7,7 @@ import { MemoryStore } from "../../src/state/memory-store.ts";
 import {
   createSnapshot,
   deleteSnapshot,
+  pruneSnapshots,
   restoreSnapshot,
   type SnapshotSubject,
   withStoredTpm,
@@ -113,6 +114,16 @@ const operations: Readonly<Record<string, Operation>> = {
     after: { ...before, head: "b", names: ["a", "b"] },
   },
 };
+
+test("what a restore that broke off has done is known before undo snapshots are forgotten", async () => {
+  const place = await prepared(stores["a directory"]!);
+  await place.use(async (subject, repository) => {
+    repository.beginRestore("a", { keep: { blobs: await subject.stored(), running: false } });
+    await subject.replace(repository.load("a").blobs);
+  });
+  await place.use((subject, repository) => pruneSnapshots(repository, subject));
+  expect(await place.found()).toEqual({ state: "state a|volatile a", head: "a", names: ["a", "b", "c"] });
+});
 
 describe.each(Object.entries(stores))("in %s", (_where, open) => {
   describe.each(Object.entries(operations))("%s", (_name, { run, after, between = [] }) => {

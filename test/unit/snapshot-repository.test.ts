@@ -117,6 +117,27 @@ describe("a repository", () => {
     expect(repository.index()?.snapshots).toHaveLength(3);
   });
 
+  test("undo snapshots are forgotten together, but for the newest and the one that the state comes from", () => {
+    repository.create(capture("0"), { name: "mine" });
+    const undo = ["1", "2", "3", "4"].map((state) => restore(repository, "mine", stateOf(state))!);
+    restore(repository, undo[1]!);
+    repository.create(capture("5"), { name: "child" });
+    restore(repository, undo[2]!);
+    expect(repository.prune(4)).toEqual([]);
+    expect(repository.prune(2)).toEqual([undo[0]]);
+    expect(repository.prune()).toEqual([undo[1], undo[3]]);
+    expect(shape(repository.index())).toEqual({ head: undo[2], snapshots: [">mine", `mine>${undo[2]}`, "mine>child"] });
+    expect(disk.usage(`${FOLDER}/objects`).files).toBe(3);
+    expect(repository.prune()).toEqual([]);
+    restore(repository, "mine");
+    expect(repository.prune()).toEqual([undo[2]]);
+  });
+
+  test("where there was never a snapshot there is none to forget", () => {
+    expect(repository.prune()).toEqual([]);
+    expect(disk.usage("/state")).toEqual({ files: 0, bytes: 0 });
+  });
+
   test("a restore that broke off counts if the state says so", () => {
     for (const name of ["a", "b"]) repository.create(capture(name), { name });
     repository.beginRestore("a");

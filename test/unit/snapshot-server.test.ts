@@ -113,6 +113,18 @@ describe("a running TPM", () => {
     await contents.check(contents.values);
   });
 
+  test("is forgotten as it was before its restores, if that is wanted", async () => {
+    const tpm = await start();
+    const contents = await TpmContents.make(await tpm.client());
+    await tpm.ask("snapshot-create", { name: "a" });
+    const kept: unknown[] = [];
+    for (let at = 0; at < 3; at++) kept.push((await restore(tpm, "a")).kept);
+    expect(await tpm.ask("snapshot-prune", { keep: 1 })).toEqual({ deleted: kept.slice(0, 2) });
+    expect(await tpm.ask("snapshot-prune")).toEqual({ deleted: kept.slice(2) });
+    expect(tpm.repository.index()?.snapshots.map(({ name }) => name)).toEqual(["a"]);
+    await contents.check();
+  });
+
   test("is left alone unless it is said that it may be running", async () => {
     const tpm = await start();
     const contents = await TpmContents.make(await tpm.client());

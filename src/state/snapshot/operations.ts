@@ -102,6 +102,20 @@ export async function deleteSnapshot(
 }
 
 /**
+ * Forgets the snapshots that restores made of what they replaced, but for the newest ones and the one that the state comes from.
+ *
+ * @param keep how many of the newest stay.
+ */
+export async function pruneSnapshots(
+  repository: SnapshotRepository,
+  subject: Pick<SnapshotSubject, "stored">,
+  keep = 0,
+): Promise<string[]> {
+  repository.settle(await subject.stored());
+  return repository.prune(keep);
+}
+
+/**
  * Does something with the state of a TPM that nobody runs, as its owner.
  *
  * @throws StateError "locked" when somebody does run it.

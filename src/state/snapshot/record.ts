@@ -104,6 +104,26 @@ export function sameObjects(one: Snapshot["objects"], other: Snapshot["objects"]
   return BLOB_TYPES.every((type) => one[type] === other[type]);
 }
 
+/** The index without some snapshots: what came from them comes from what they came from. */
+export function withoutSnapshots(index: SnapshotIndex, gone: ReadonlySet<string>): SnapshotIndex {
+  const { head: oldHead, restoring, snapshots, ...rest } = index;
+  const parents = new Map(snapshots.map(({ name, parent }) => [name, parent]));
+  const remaining = (name: string | undefined): string | undefined =>
+    name !== undefined && gone.has(name) ? remaining(parents.get(name)) : name;
+  const head = remaining(oldHead);
+  return {
+    ...rest,
+    ...(head === undefined ? {} : { head }),
+    ...(restoring === undefined || gone.has(restoring) ? {} : { restoring }),
+    snapshots: snapshots
+      .filter(({ name }) => !gone.has(name))
+      .map(({ parent: oldParent, ...snapshot }) => {
+        const parent = remaining(oldParent);
+        return parent === undefined ? snapshot : { ...snapshot, parent };
+      }),
+  };
+}
+
 /** The bytes of the file. */
 export function encodeIndex(index: SnapshotIndex, secret: Uint8Array): Uint8Array {
   const { key, ...rest } = index;

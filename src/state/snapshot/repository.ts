@@ -23,6 +23,7 @@ import {
   SnapshotError,
   type SnapshotIndex,
   sameObjects,
+  withoutSnapshots,
 } from "./record.ts";
 
 export interface RepositoryOptions extends FileOptions {
@@ -189,29 +190,30 @@ export class SnapshotRepository {
    */
   delete(name: string, options: { descendants?: boolean } = {}): string[] {
     const opened = this.#open();
-    const snapshot = opened && find(opened.index, name);
-    if (!opened || !snapshot) throw notFound(name);
+    if (!opened || !find(opened.index, name)) throw notFound(name);
     const gone = new Set([name]);
     // A parent comes before its children.
     if (options.descendants)
       for (const { name: other, parent } of opened.index.snapshots)
         if (parent !== undefined && gone.has(parent)) gone.add(other);
-    const adopt = (parent: string | undefined) => (parent !== undefined && gone.has(parent) ? snapshot.parent : parent);
-    const snapshots = opened.index.snapshots
-      .filter((other) => !gone.has(other.name))
-      .map(({ parent, ...other }) => withParent(other, adopt(parent)));
-    const { head: oldHead, restoring, ...rest } = opened.index;
-    const head = adopt(oldHead);
-    this.#replace(
-      {
-        ...rest,
-        ...(head === undefined ? {} : { head }),
-        ...(restoring === undefined || gone.has(restoring) ? {} : { restoring }),
-        snapshots,
-      },
-      opened.secret,
-    );
+    this.#replace(withoutSnapshots(opened.index, gone), opened.secret);
     return [...gone];
+  }
+
+  /**
+   * Forgets the automatic snapshots, but for the newest ones and the one that the state comes from.
+   *
+   * @param keep how many of the newest stay.
+   * @returns the names of the forgotten.
+   */
+  prune(keep = 0): string[] {
+    const opened = this.#open();
+    if (!opened) return [];
+    const { head, snapshots } = opened.index;
+    const undo = snapshots.filter(({ automatic, name }) => automatic && name !== head).map(({ name }) => name);
+    const gone = undo.slice(0, Math.max(0, undo.length - keep));
+    if (gone.length > 0) this.#replace(withoutSnapshots(opened.index, new Set(gone)), opened.secret);
+    return gone;
   }
 
   /** Writes everything again in another format: the state was given another key, or none. */
@@ -383,8 +385,4 @@ function find({ snapshots }: Pick<SnapshotIndex, "snapshots">, name: string): Sn
 
 function notFound(name: string): SnapshotError {
   return new SnapshotError("not-found", `there is no snapshot '${name.replaceAll(/\p{Cc}/gu, "?")}'`);
-}
-
-function withParent(snapshot: Omit<Snapshot, "parent">, parent: string | undefined): Snapshot {
-  return parent === undefined ? snapshot : { ...snapshot, parent };
 }
