@@ -113,14 +113,18 @@ export function hasFields(version: number): boolean {
 /** A container of the version that is written, around fields. */
 export function withHeader(fields: Uint8Array, flags: number): Uint8Array {
   const out = new Uint8Array(HEADER_SIZE + fields.length);
-  const view = new DataView(out.buffer);
-  view.setUint8(0, VERSION);
-  view.setUint8(1, LEAST_VERSION);
-  view.setUint16(2, HEADER_SIZE);
-  view.setUint16(4, flags);
-  view.setUint32(6, out.length);
+  putHeader(out, flags);
   out.set(fields, HEADER_SIZE);
   return out;
+}
+
+/** Writes the header of a container, in front of the fields that are there. */
+export function putHeader(container: Uint8Array, flags: number): void {
+  container[0] = VERSION;
+  container[1] = LEAST_VERSION;
+  putUint16(container, 2, HEADER_SIZE);
+  putUint16(container, 4, flags);
+  putUint32(container, 6, container.length);
 }
 
 /** The bytes of the first field with the tag; undefined without one, or when a field before it is longer than what is there. */
@@ -140,11 +144,31 @@ export function findField(fields: Uint8Array, wanted: number): Uint8Array | unde
 
 export function field(tag: number, bytes: Uint8Array): Uint8Array {
   const out = new Uint8Array(FIELD_HEADER_SIZE + bytes.length);
-  const view = new DataView(out.buffer);
-  view.setUint16(0, tag);
-  view.setUint32(2, bytes.length);
-  out.set(bytes, FIELD_HEADER_SIZE);
+  putField(out, 0, tag, bytes);
   return out;
+}
+
+/** Writes a field at an offset. */
+export function putField(out: Uint8Array, at: number, tag: number, bytes: Uint8Array): void {
+  putFieldHeader(out, at, tag, bytes.length);
+  out.set(bytes, at + FIELD_HEADER_SIZE);
+}
+
+/** Writes what is in front of a field's bytes. */
+export function putFieldHeader(out: Uint8Array, at: number, tag: number, size: number): void {
+  putUint16(out, at, tag);
+  putUint32(out, at + 2, size);
+}
+
+/** Like those of DataView, without a view of its own. */
+export function putUint16(out: Uint8Array, at: number, value: number): void {
+  out[at] = value >>> 8;
+  out[at + 1] = value;
+}
+
+export function putUint32(out: Uint8Array, at: number, value: number): void {
+  putUint16(out, at, value >>> 16);
+  putUint16(out, at + 2, value);
 }
 
 /** "the state is damaged: …" */

@@ -6,7 +6,7 @@
 // This project adds a field of its own to files, which swtpm passes over: the number of the generation and a checksum.
 //
 //   u64 generation  32 bytes over u8 type, u64 generation, and all other fields: SHA-256, or HMAC-SHA256 in an encrypted file
-import { createHash, timingSafeEqual } from "node:crypto";
+import { timingSafeEqual } from "node:crypto";
 import type { StateBlobType } from "../backend/backend.ts";
 import {
   CONTAINER_RESULT,
@@ -16,9 +16,14 @@ import {
   FLAG,
   field,
   findField,
+  HEADER_SIZE,
   hasFields,
   type OpenedContainer,
   openHeader,
+  putField,
+  putFieldHeader,
+  putHeader,
+  putUint32,
   TAG,
   withHeader,
 } from "./container-fields.ts";
@@ -29,9 +34,9 @@ import {
   FILE_KEY_TAGS,
   MIGRATION_KEY_TAGS,
 } from "./encryption/aes-cbc.ts";
-import { concat } from "./encryption/bytes.ts";
 import { isSealed } from "./encryption/sealed-header.ts";
 import type { BlobCipher, StateFormat } from "./format.ts";
+import { putSha256, sha256 } from "./sha256.ts";
 import { BLOB_TYPES } from "./store.ts";
 
 export { ContainerError } from "./container-fields.ts";
@@ -41,7 +46,9 @@ export const plainFormat: StateFormat = {
   name: "swtpm",
 
   encode(type, blob, generation) {
-    return withHeader(withGeneration(type, generation, field(TAG.DATA, blob), sha256), 0);
+    const file = Buffer.allocUnsafe(FIELDS_AT + FIELD_HEADER_SIZE + blob.length);
+    putField(file, FIELDS_AT, TAG.DATA, blob);
+    return stamp(file, { type, generation, flags: 0 }, putSha256);
   },
 
   decode(type, file) {
@@ -62,13 +69,17 @@ export const plainFormat: StateFormat = {
  */
 export function encryptedFormat(key: AesCbcKey): StateFormat {
   const cipher = fileKeyCipher(key);
-  const mac = (...pieces: Uint8Array[]) => key.hmacOfGeneration(...pieces);
+  const mac: Checksum = (...pieces) => key.hmacOfGeneration(...pieces);
+  const putMac: PutChecksum = (out, at, bytes) => out.set(mac(bytes), at);
   return {
     name: `swtpm, ${key.cipherName}`,
     cipherOf: () => cipher,
 
     encode(type, blob, generation) {
-      return withHeader(withGeneration(type, generation, cipher.encrypt(blob), mac), cipher.flags);
+      const fields = cipher.encrypt(blob);
+      const file = Buffer.allocUnsafe(FIELDS_AT + fields.length);
+      file.set(fields, FIELDS_AT);
+      return stamp(file, { type, generation, flags: cipher.flags }, putMac);
     },
 
     decode(type, file) {
@@ -97,20 +108,34 @@ function fileKeyCipher(key: AesCbcKey): BlobCipher {
 }
 
 type Checksum = (...pieces: Uint8Array[]) => Uint8Array;
+type PutChecksum = (out: Buffer, at: number, bytes: Uint8Array) => void;
 const CHECKSUM_SIZE = 32;
 const GENERATION_SIZE = 8 + CHECKSUM_SIZE;
 
-const sha256: Checksum = (...pieces) => {
-  const hash = createHash("sha256");
-  for (const piece of pieces) hash.update(piece);
-  return hash.digest();
-};
+/** Where the other fields of a file begin. */
+const FIELDS_AT = HEADER_SIZE + FIELD_HEADER_SIZE + GENERATION_SIZE;
 
-/** Fields, with the one of the generation before them. */
-function withGeneration(type: StateBlobType, generation: number, fields: Uint8Array, checksum: Checksum): Uint8Array {
-  const number = new Uint8Array(8);
-  new DataView(number.buffer).setBigUint64(0, BigInt(generation));
-  return concat(field(TAG.GENERATION, concat(number, checksum(numberOf(type), number, fields))), fields);
+/** Puts the header and the field of the generation in front of the other fields. */
+function stamp(
+  file: Buffer,
+  of: { readonly type: StateBlobType; readonly generation: number; readonly flags: number },
+  putChecksum: PutChecksum,
+): Uint8Array {
+  // What the checksum is over lies end to end for a moment, where the checksum will be.
+  const covered = FIELDS_AT - 9;
+  file[covered] = BLOB_TYPES.indexOf(of.type);
+  putUint64(file, covered + 1, of.generation);
+  putChecksum(file, FIELDS_AT - CHECKSUM_SIZE, file.subarray(covered));
+  putHeader(file, of.flags);
+  putFieldHeader(file, HEADER_SIZE, TAG.GENERATION, GENERATION_SIZE);
+  putUint64(file, HEADER_SIZE + FIELD_HEADER_SIZE, of.generation);
+  // `slice` of a Buffer copies nothing, which nobody expects of an array.
+  return new Uint8Array(file.buffer, file.byteOffset, file.length);
+}
+
+function putUint64(file: Uint8Array, at: number, number: number): void {
+  putUint32(file, at, number / 2 ** 32);
+  putUint32(file, at + 4, number);
 }
 
 /**
@@ -120,15 +145,14 @@ function withGeneration(type: StateBlobType, generation: number, fields: Uint8Ar
  */
 function checkGeneration(type: StateBlobType, fields: Uint8Array, checksum: Checksum): number | undefined {
   if (fields.length < FIELD_HEADER_SIZE || ((fields[0]! << 8) | fields[1]!) !== TAG.GENERATION) return undefined;
-  const stamp = findField(fields, TAG.GENERATION);
+  const found = findField(fields, TAG.GENERATION);
   const others = fields.subarray(FIELD_HEADER_SIZE + GENERATION_SIZE);
-  const expected = stamp?.length === GENERATION_SIZE && checksum(numberOf(type), stamp.subarray(0, 8), others);
-  if (!stamp || !expected || !timingSafeEqual(expected, stamp.subarray(8)))
+  const number = Uint8Array.of(BLOB_TYPES.indexOf(type));
+  const expected = found?.length === GENERATION_SIZE && checksum(number, found.subarray(0, 8), others);
+  if (!found || !expected || !timingSafeEqual(expected, found.subarray(8)))
     throw damaged("its checksum is not the one it was stored with");
-  return Number(new DataView(stamp.buffer, stamp.byteOffset).getBigUint64(0));
+  return Number(new DataView(found.buffer, found.byteOffset).getBigUint64(0));
 }
-
-const numberOf = (type: StateBlobType) => Uint8Array.of(BLOB_TYPES.indexOf(type));
 
 /** The keys that the control channel's blobs may need. */
 export interface BlobKeys {

@@ -37,6 +37,7 @@ export class LinearFile {
   readonly #fd: number;
   readonly #path: string;
   readonly #fsync: boolean;
+  readonly #block = new Uint8Array(BLOCK_SIZE);
   /** How far it reaches at least, and when to look again. */
   #size = 0;
   #nextLook = 0;
@@ -81,11 +82,11 @@ export class LinearFile {
     this.#fs.closeSync(this.#fd);
   }
 
-  /** The first block. */
+  /** The first block, until the next one is read. */
   block(): Uint8Array {
-    const block = new Uint8Array(BLOCK_SIZE);
-    this.#reading(() => this.#fs.readSync(this.#fd, block, 0, BLOCK_SIZE, 0));
-    return block;
+    const block = this.#block;
+    const size = this.#reading(() => this.#fs.readSync(this.#fd, block, 0, BLOCK_SIZE, 0));
+    return block.fill(0, size);
   }
 
   /** All of it. */

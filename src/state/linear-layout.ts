@@ -13,8 +13,8 @@
 //
 // If only a part of that reaches the disk, the digest does not fit, and the region of the commit before is still there as it was: its record
 // tells what its header was. A header without the digest of its own was written by swtpm, and counts as it is.
-import { createHash } from "node:crypto";
 import type { StateBlobType } from "../backend/backend.ts";
+import { putSha256, sha256 } from "./sha256.ts";
 import { BLOB_TYPES, StateError } from "./store.ts";
 
 export const HEADER_SIZE = 192;
@@ -26,9 +26,11 @@ const REGION_ALIGNMENT = BLOCK_SIZE;
 
 const MAGIC = 0x7377_7470_6d6c_696en;
 const VERSION = 1;
+const MAGIC_AND_VERSION = Uint8Array.of(...ascii("nilmptws"), VERSION, 0, HEADER_SIZE, 0);
 const ENTRIES_AT = 12;
 const ENTRY_SIZE = 12;
 const ENTRY_COUNT = (HEADER_SIZE - ENTRIES_AT) / ENTRY_SIZE;
+const NO_SECTION: Section = { offset: 0, size: 0, room: 0 };
 
 /** Where a state is, in bytes from the start. */
 export interface Section {
@@ -66,19 +68,20 @@ export function parseHeader(header: Uint8Array, name = "the linear store"): Sect
 
 export function encodeHeader(sections: Sections): Uint8Array {
   const header = new Uint8Array(HEADER_SIZE);
-  const view = viewOf(header);
-  view.setBigUint64(0, MAGIC, true);
-  view.setUint8(8, VERSION);
-  view.setUint16(10, HEADER_SIZE, true);
-  BLOB_TYPES.forEach((type, entry) => {
-    const section = sections[type];
-    if (!section) return;
-    const at = ENTRIES_AT + entry * ENTRY_SIZE;
-    view.setUint32(at, section.offset, true);
-    view.setUint32(at + 4, section.size, true);
-    view.setUint32(at + 8, section.room, true);
-  });
+  putHeader(header, sections);
   return header;
+}
+
+/** Writes a header to the first bytes given, over zeros or over another header. */
+function putHeader(bytes: Uint8Array, sections: Sections): void {
+  bytes.set(MAGIC_AND_VERSION);
+  for (let entry = 0; entry < BLOB_TYPES.length; entry++) {
+    const section = sections[BLOB_TYPES[entry]!] ?? NO_SECTION;
+    const at = ENTRIES_AT + entry * ENTRY_SIZE;
+    putUint32(bytes, at, section.offset);
+    putUint32(bytes, at + 4, section.size);
+    putUint32(bytes, at + 8, section.room);
+  }
 }
 
 /** The header of a store that holds nothing. */
@@ -98,17 +101,13 @@ const SEAL_AT = HEADER_SIZE;
 const SEAL_DIGEST_AT = SEAL_AT + 24;
 const SEAL_CHECKSUM_AT = SEAL_DIGEST_AT + 32;
 
-/** The first block of a store: a header, and the commit that wrote it. */
-export function encodeBlock(header: Uint8Array, { sequence, generation, digest }: Commit): Uint8Array {
-  const block = new Uint8Array(BLOCK_SIZE);
-  const view = viewOf(block);
-  block.set(header);
+/** Makes a header the first block of a store: puts behind it which commit wrote it. */
+function putSeal(block: Buffer, commit: Commit): void {
   block.set(SEAL_MAGIC, SEAL_AT);
-  view.setBigUint64(SEAL_AT + 8, BigInt(sequence), true);
-  view.setBigUint64(SEAL_AT + 16, BigInt(generation), true);
-  block.set(digest, SEAL_DIGEST_AT);
-  block.set(sha256(block.subarray(0, SEAL_CHECKSUM_AT)), SEAL_CHECKSUM_AT);
-  return block;
+  putUint64(block, SEAL_AT + 8, commit.sequence);
+  putUint64(block, SEAL_AT + 16, commit.generation);
+  block.set(commit.digest, SEAL_DIGEST_AT);
+  putSha256(block, SEAL_CHECKSUM_AT, block.subarray(0, SEAL_CHECKSUM_AT));
 }
 
 /** The commit that wrote a block; undefined when another program wrote its header, or only a part of it was written. */
@@ -141,17 +140,16 @@ const DIGEST_AT = AFTER_AT + HEADER_SIZE;
 const TOOK_OVER_AT = DIGEST_AT + 32;
 const CHECKSUM_AT = TOOK_OVER_AT + 1;
 
-/** Writes a record to the first bytes given. */
-function putRecord(bytes: Uint8Array, record: LinearRecord): void {
-  const view = viewOf(bytes);
+/** Writes a record to the first bytes given, with the digest of the states. */
+function putRecord(bytes: Buffer, record: Omit<LinearRecord, "digest">, states: readonly Uint8Array[]): void {
   bytes.set(RECORD_MAGIC);
-  view.setBigUint64(SEQUENCE_AT, BigInt(record.sequence), true);
-  view.setBigUint64(GENERATION_AT, BigInt(record.generation), true);
+  putUint64(bytes, SEQUENCE_AT, record.sequence);
+  putUint64(bytes, GENERATION_AT, record.generation);
   bytes.set(record.before, BEFORE_AT);
   bytes.set(record.after, AFTER_AT);
-  bytes.set(record.digest, DIGEST_AT);
+  putSha256(bytes, DIGEST_AT, ...states);
   bytes[TOOK_OVER_AT] = record.tookOver ? 1 : 0;
-  bytes.set(sha256(bytes.subarray(0, CHECKSUM_AT)), CHECKSUM_AT);
+  putSha256(bytes, CHECKSUM_AT, bytes.subarray(0, CHECKSUM_AT));
 }
 
 /** All records in an image whose checksum is right, the newest first. */
@@ -186,37 +184,54 @@ export interface Region {
   /** Where it ends, with what sections have in spare. */
   readonly end: number;
   /** Record and sections, up to the end of the last state. */
-  readonly bytes: Uint8Array;
-  readonly block: Uint8Array;
+  readonly bytes: Buffer;
+  readonly block: Buffer;
 }
 
 export type EncodedStates = { readonly [type in StateBlobType]?: Uint8Array };
 
-/** What a commit writes where: the lowest free region, below what is live or behind it. */
+/**
+ * What a commit writes where: the lowest free region, below what is live or behind it.
+ *
+ * @param spare a region that nobody needs any more: its memory is used again, if it has the size.
+ */
 export function layOut(
   states: EncodedStates,
   live: { readonly start: number; readonly end: number },
   commit: Omit<LinearRecord, "after" | "digest">,
+  spare?: Region,
 ): Region {
   const sections: { [type in StateBlobType]?: Section } = {};
-  const types = BLOB_TYPES.filter((type) => states[type]);
-  const needed = types.reduce((sum, type) => sum + roomFor(states[type]!.length), RECORD_SIZE);
+  const pieces: Uint8Array[] = [];
+  let length = RECORD_SIZE;
+  let needed = RECORD_SIZE;
+  for (const type of BLOB_TYPES) {
+    const state = states[type];
+    if (!state) continue;
+    pieces.push(state);
+    length = needed + state.length;
+    needed += roomFor(state.length);
+  }
   const below = REGION_ALIGNMENT + needed <= live.start;
   const start = below ? REGION_ALIGNMENT : Math.max(REGION_ALIGNMENT, alignUp(live.end));
-  let offset = start + RECORD_SIZE;
-  let last = offset;
-  for (const type of types) {
-    const size = states[type]!.length;
-    sections[type] = { offset, size, room: roomFor(size) };
-    last = offset + size;
-    offset += roomFor(size);
+  const bytes = spare?.bytes.length === length ? spare.bytes : Buffer.alloc(length);
+  const block = spare?.block ?? Buffer.alloc(BLOCK_SIZE);
+  let offset = RECORD_SIZE;
+  for (const type of BLOB_TYPES) {
+    const state = states[type];
+    if (!state) continue;
+    const size = state.length;
+    const room = roomFor(size);
+    sections[type] = { offset: start + offset, size, room };
+    bytes.set(state, offset);
+    bytes.fill(0, offset + size, Math.min(offset + room, length));
+    offset += room;
   }
-  const header = encodeHeader(sections);
-  const bytes = new Uint8Array(last - start);
-  for (const type of types) bytes.set(states[type]!, sections[type]!.offset - start);
-  const digest = digestOf(types.map((type) => states[type]!));
-  putRecord(bytes, { ...commit, after: header, digest });
-  return { start, end: offset, bytes, block: encodeBlock(header, { ...commit, digest }) };
+  putHeader(block, sections);
+  const { sequence, generation, before, tookOver } = commit;
+  putRecord(bytes, { sequence, generation, before, after: block.subarray(0, HEADER_SIZE), tookOver }, pieces);
+  putSeal(block, { sequence, generation, digest: bytes.subarray(DIGEST_AT, TOOK_OVER_AT) });
+  return { start, end: start + needed, bytes, block };
 }
 
 /** What is not to be overwritten: the sections, and the record in front of them. */
@@ -225,12 +240,6 @@ export function extentOf(sections: Sections): { start: number; end: number } {
   if (all.length === 0) return { start: 0, end: 0 };
   const start = Math.max(0, Math.min(...all.map(({ offset }) => offset)) - RECORD_SIZE);
   return { start: start - (start % REGION_ALIGNMENT), end: Math.max(...all.map(({ offset, room }) => offset + room)) };
-}
-
-export function digestOf(states: readonly Uint8Array[]): Uint8Array {
-  const hash = createHash("sha256");
-  for (const state of states) hash.update(state);
-  return hash.digest();
 }
 
 export function equal(one: Uint8Array, other: Uint8Array): boolean {
@@ -246,14 +255,22 @@ function alignUp(offset: number): number {
   return Math.ceil(offset / REGION_ALIGNMENT) * REGION_ALIGNMENT;
 }
 
-function sha256(bytes: Uint8Array): Uint8Array {
-  return createHash("sha256").update(bytes).digest();
-}
-
 function ascii(text: string): Uint8Array {
   return Uint8Array.from(text, (letter) => letter.charCodeAt(0));
 }
 
 function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function putUint32(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value;
+  bytes[at + 1] = value >>> 8;
+  bytes[at + 2] = value >>> 16;
+  bytes[at + 3] = value >>> 24;
+}
+
+function putUint64(bytes: Uint8Array, at: number, value: number): void {
+  putUint32(bytes, at, value >>> 0);
+  putUint32(bytes, at + 4, (value / 2 ** 32) >>> 0);
 }

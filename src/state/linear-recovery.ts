@@ -4,7 +4,6 @@ import { decodeFile, isDamage } from "./dir-recovery.ts";
 import type { StateFormat } from "./format.ts";
 import {
   BLOCK_SIZE,
-  digestOf,
   EMPTY_HEADER,
   type EncodedStates,
   equal,
@@ -17,6 +16,7 @@ import {
   type Section,
   sealOf,
 } from "./linear-layout.ts";
+import { sha256 } from "./sha256.ts";
 import { BLOB_TYPES, type StateBlobs, StateError } from "./store.ts";
 
 /** What a linear store holds. */
@@ -150,7 +150,7 @@ class Reader {
       foreign ||= stored.generation === undefined;
       if (type === "permanent") permanentGeneration = stored.generation ?? 0;
     }
-    const digest = digestOf(BLOB_TYPES.flatMap((type) => states[type] ?? []));
+    const digest = sha256(...BLOB_TYPES.flatMap((type) => states[type] ?? []));
     return { states, blobs, live: extentOf(sections), digest, permanentGeneration, foreign };
   }
 

@@ -62,6 +62,9 @@ export class LinearStore implements StateStore {
   #state: LinearState = readLinear(new Uint8Array(0), plainFormat, "");
   #current: Generation = { number: 0, blobs: {} };
   #sequence = 0;
+  /** The region of the last commit, and that of the one before, whose memory the next one may have. */
+  #newest: Region | undefined;
+  #spare: Region | undefined;
   /** A commit whose header was written and not synced for certain. */
   #pending: Attempt | undefined;
   #verified = false;
@@ -146,10 +149,19 @@ export class LinearStore implements StateStore {
     if (this.#state.foreign) this.#wipe(file, attempt.region);
     this.#pending = undefined;
     this.#state = {
-      ...{ block, empty: false, own: true, foreign: false, states: attempt.states, blobs: next.blobs },
-      ...{ live: { start, end }, generation: next.number, sequence: this.#sequence },
+      block,
+      empty: false,
+      own: true,
+      foreign: false,
+      states: attempt.states,
+      blobs: next.blobs,
+      live: { start, end },
+      generation: next.number,
+      sequence: this.#sequence,
     };
     this.#current = next;
+    this.#spare = this.#newest;
+    this.#newest = attempt.region;
   }
 
   close(): void {
@@ -167,7 +179,10 @@ export class LinearStore implements StateStore {
       before: block.subarray(0, HEADER_SIZE),
       tookOver: foreign,
     };
-    return { next, states, region: layOut(states, occupied, commit) };
+    const spare = this.#spare;
+    // Whatever becomes of this attempt, nothing else may write to its memory.
+    this.#spare = undefined;
+    return { next, states, region: layOut(states, occupied, commit, spare) };
   }
 
   /** The states as they are stored; what is unchanged is not encoded again. */
