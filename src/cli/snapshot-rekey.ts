@@ -1,8 +1,8 @@
 // The snapshots of a state whose key changes change theirs with it.
-import type { StateFormat, StoredBlob } from "../state/format.ts";
-import { StateError } from "../state/store.ts";
+import type { StateFormat } from "../state/format.ts";
 import { snapshotPlace } from "./snapshot-place.ts";
 import { repositoryOf } from "./snapshot-repository.ts";
+import { eitherFormat } from "./state-formats.ts";
 import { type StateOptions, stateOptions } from "./state-options.ts";
 import type { PlaceOptions } from "./state-place.ts";
 
@@ -23,26 +23,6 @@ export function rewriteSnapshots(
   const options: StateOptions = place === undefined ? stateOptions(tpmstate, process.env) : { uri };
   const folder = snapshotPlace(options);
   if (!folder) return 0;
-  const rewritten = repositoryOf(folder, options, either(before, after)).convert(after);
+  const rewritten = repositoryOf(folder, options, eitherFormat(before, after)).convert(after);
   return rewritten.index()?.snapshots.length ?? 0;
-}
-
-/** Reads what is in the first format or in the second. */
-function either(first: StateFormat, second: StateFormat): StateFormat {
-  return {
-    name: first.name,
-    encode: first.encode,
-    decode(type, bytes): StoredBlob {
-      try {
-        return first.decode(type, bytes);
-      } catch (error) {
-        if (!(error instanceof StateError) || error.kind !== "encrypted") throw error;
-        try {
-          return second.decode(type, bytes);
-        } catch {
-          throw error;
-        }
-      }
-    },
-  };
 }

@@ -8,11 +8,13 @@ import {
   type PlaceOptions,
   placeOf,
   readPlace,
+  rewritePlace,
   say,
   targetPlace,
   warn,
   writePlace,
 } from "./state-place.ts";
+import { eitherFormat } from "./state-formats.ts";
 import { underProfile } from "./state-profile.ts";
 
 /** Converts, without a target in place, and gives the exit status. @throws StateError, OptionError */
@@ -21,20 +23,23 @@ export async function convertCommand(
   to: TargetOptions,
   { profile }: { readonly profile?: string },
 ): Promise<number> {
-  const source = await placeOf(from);
+  const given = await placeOf(from);
   const inPlace = to.place === undefined && to.tpmstate === undefined;
   const target = await targetPlace(
-    source,
+    given,
     inPlace ? { ...to, place: from.place, tpmstate: from.tpmstate, key: to.key } : to,
   );
+  // A conversion that was interrupted is completed by another.
+  const source = inPlace ? await placeOf({ ...from, format: eitherFormat(given.format, target.format) }) : given;
   const { generation, inUse } = await readPlace(source);
   if (inUse && inPlace) throw new StateError("locked", `${source.uri}: a running TPM uses it; stop it first`);
   if (inUse) warn(`${source.uri}: a running TPM uses it and may be ahead of what is copied`);
   const blobs = profile === undefined ? { ...generation.blobs } : await underProfile(generation.blobs, profile);
   for (const { kind, part, text } of checkState(blobs))
     if (kind === "problem") throw new StateError("damaged", `${source.uri}: ${part} state: ${text}`);
-  if (inPlace && source.format !== target.format) await convertSnapshots(source, target, from);
-  await writePlace(target, blobs, inPlace ? { replace: true, before: source.format } : to);
+  if (inPlace && given.format !== target.format) await convertSnapshots(given, target, from);
+  if (inPlace) await rewritePlace(target, blobs, source.format);
+  else await writePlace(target, blobs, to);
   say(`${target.uri}: ${target.format.name}`);
   return 0;
 }

@@ -127,39 +127,75 @@ async function isInUse({ uri, open }: Place): Promise<boolean> {
   return false;
 }
 
-export interface WriteOptions {
-  /** Put it in the place of what is there. */
-  readonly replace?: boolean;
-  /** How what is there was written, if it is not as it is to be written. */
-  readonly before?: StateFormat;
-}
-
 /**
- * Makes `blobs` all that the place holds, reads it again and compares. A directory is made if it is missing.
+ * Makes `blobs` all that the place holds, reads it again and compares. A directory is made if it is missing. What is there already, to the
+ * byte, is not written again: a volatile state that stays is never missing.
  *
+ * @param replace put it in the place of what is there.
  * @throws StateError "locked" when a TPM runs there; "conflict" when there is a state and it is not to be replaced.
  */
 export async function writePlace(
   place: Place,
   blobs: StateBlobs,
-  { replace = false, before: old }: WriteOptions = {},
+  { replace = false }: { readonly replace?: boolean } = {},
 ): Promise<void> {
   if (place.uri.startsWith("dir://")) fs.mkdirSync(place.uri.slice("dir://".length), { recursive: true, mode: 0o700 });
-  const keeper = new StateKeeper(place.open({ before: old }));
-  try {
-    const before = await keeper.open();
+  await withKeeper(place.open(), async (keeper, before) => {
     if (!replace && hasState({ number: 0, blobs: before }))
       throw new StateError(
         "conflict",
         `${place.uri}: there is a state already; --replace puts the new one in its place`,
       );
-    await keeper.save({ permanent: blobs.permanent, volatile: blobs.volatile, savestate: blobs.savestate });
+    const entries = BLOB_TYPES.map((type) => {
+      const [old, blob] = [before[type], blobs[type]];
+      return [type, old && blob && equalBytes(old, blob) ? old : blob];
+    });
+    await keeper.save(Object.fromEntries(entries));
+  });
+  await verifyPlace(place, blobs);
+}
+
+/**
+ * Writes a state again where it is, in another format or form, reads it again and compares.
+ *
+ * @param before how what is there was written.
+ * @throws StateError "locked" when a TPM runs there.
+ */
+export async function rewritePlace(place: Place, blobs: StateBlobs, before: StateFormat): Promise<void> {
+  const oneFile = !place.uri.startsWith("dir://");
+  await withKeeper(place.open({ before }), (keeper) => rewriteState(keeper, blobs, oneFile));
+  await verifyPlace(place, blobs);
+}
+
+/**
+ * Writes a state again that is the stored one, but for its form. Where it is in several files each is a commit of its own, the permanent
+ * state last. So everything is there wherever that ends, and in between a TPM does not start in one format or the other.
+ *
+ * @param atOnce the store takes all in one commit that is whole or not there.
+ */
+export async function rewriteState(keeper: StateKeeper, blobs: StateBlobs, atOnce: boolean): Promise<void> {
+  // New objects: a store writes only what is not the same one.
+  const fresh = BLOB_TYPES.map((type) => [type, blobs[type]?.slice()] as const).reverse();
+  if (atOnce) await keeper.save(Object.fromEntries(fresh));
+  else for (const [type, blob] of fresh) if (blob) await keeper.save({ [type]: blob });
+}
+
+async function withKeeper(
+  store: StateStore,
+  work: (keeper: StateKeeper, blobs: StateBlobs) => Promise<void>,
+): Promise<void> {
+  const keeper = new StateKeeper(store);
+  try {
+    await work(keeper, await keeper.open());
   } finally {
     await keeper.close();
   }
-  const written = (await readPlace(place)).generation.blobs;
+}
+
+async function verifyPlace(place: Place, expected: StateBlobs): Promise<void> {
+  const { blobs } = (await readPlace(place)).generation;
   for (const type of BLOB_TYPES) {
-    if (!equalBytes(written[type] ?? new Uint8Array(), blobs[type] ?? new Uint8Array()))
+    if (!equalBytes(blobs[type] ?? new Uint8Array(), expected[type] ?? new Uint8Array()))
       throw new StateError("damaged", `${place.uri}: the ${type} state that was written is read differently`);
   }
 }

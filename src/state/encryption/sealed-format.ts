@@ -8,6 +8,7 @@ import {
   field,
   findField,
   hasFields,
+  openHeader,
   TAG,
 } from "../container-fields.ts";
 import type { BlobCipher, StateFormat, StoredBlob } from "../format.ts";
@@ -46,6 +47,8 @@ export function sealedFormat(providers: readonly KeyProvider[], writing?: KeyRin
 
   const open = (type: StateBlobType, file: Uint8Array): StoredBlob & { ring: KeyRing; generation: number } => {
     if (!isSealed(file)) {
+      // What is no container of swtpm's either is damaged, and a store may have an older one.
+      openHeader(file);
       throw new ContainerError(
         "encrypted",
         CONTAINER_RESULT.FAIL,
