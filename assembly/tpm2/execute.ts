@@ -1,7 +1,9 @@
 // The life of a command (Part 1, 18 and Part 3, 5): header, handles, sessions, parameters, action, response. A long action answers
 // PENDING and goes on with resume(); until then nothing of the command has taken effect.
+import { timeUpdateToCurrent } from "./clock";
 import { command, wipeCommandAuths } from "./command";
 import { UNIMPLEMENTED_COMMAND_INDEX, commandIndexOf, hasResponseHandle } from "./command-attributes";
+import { resetHashes } from "./cp-hash";
 import {
   inputAt,
   inputLeft,
@@ -49,8 +51,8 @@ import {
 import { clearHandles } from "./handles";
 import { nvCommitOrderly } from "./nv";
 import { objectCleanupEvict, objectTerminateEvent } from "./object";
-import { buildResponseSession, checkAuthNoSession, parseSessionBuffer, resetSessionProcess } from "./session-process";
-import { timeUpdateToCurrent } from "./clock";
+import { checkAuthNoSession, parseSessionBuffer } from "./session-process";
+import { buildResponseSession } from "./session-response";
 
 /** What a command's function returns when it has more to do (Part 1 knows no such code). */
 export const PENDING: u32 = 0xffffffff;
@@ -142,7 +144,7 @@ function beginCommand(size: u32): u32 {
   let rc = parseHeader(size);
   if (rc) return rc;
   clearHandles();
-  resetSessionProcess();
+  resetHashes();
   rc = unmarshalHandles(command.index);
   if (rc) return rc;
   rc = entityGetLoadStatus();

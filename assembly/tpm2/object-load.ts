@@ -17,12 +17,7 @@ import {
   TPM_RH_PLATFORM,
 } from "./generated/constants";
 import { OBJECT } from "./generated/engine-records";
-import {
-  SIZEOF_TPMT_PUBLIC_RECORD,
-  SIZEOF_TPMT_SENSITIVE_RECORD,
-  TPMT_PUBLIC,
-  TPMT_SENSITIVE,
-} from "./generated/structures";
+import { SIZEOF_TPMT_SENSITIVE_RECORD, TPMT_PUBLIC, TPMT_SENSITIVE } from "./generated/structures";
 import { digestSizeOf } from "./hash";
 import {
   OBJECT_DERIVATION,
@@ -39,6 +34,7 @@ import {
   OBJECT_TEMPORARY,
   computeQualifiedName,
   objectOf,
+  copyPublic,
 } from "./object";
 import { addIndex } from "./response-code";
 import { publicAttributesValidation, schemeChecks } from "./template-checks";
@@ -69,7 +65,7 @@ export function objectLoad(
     rc = cryptValidateKeys(area, sensitive, blamePublic, blameSensitive);
     if (rc) return rc;
   }
-  memory.copy(changetype<usize>(object.publicArea), changetype<usize>(area), SIZEOF_TPMT_PUBLIC_RECORD);
+  copyPublic(object.publicArea, area);
   copy2B(object.name, name);
   if (sensitive == null) {
     object.attributes |= OBJECT_PUBLIC_ONLY;

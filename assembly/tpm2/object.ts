@@ -205,6 +205,10 @@ export function marshalledPublic(): usize {
   return MARSHALLED;
 }
 
+export function copyPublic(to: TPMT_PUBLIC, from: TPMT_PUBLIC): void {
+  memory.copy(changetype<usize>(to), changetype<usize>(from), SIZEOF_TPMT_PUBLIC_RECORD);
+}
+
 /** Name of an object (Part 1, 16): nameAlg || H(TPMT_PUBLIC); empty without a nameAlg. */
 export function publicName(area: TPMT_PUBLIC, name: TPM2B): void {
   if (area.nameAlg == TPM_ALG_NULL) {

@@ -1,5 +1,5 @@
-// The authorization area of commands and responses (Part 1, 18 and 19): parsing, checking in the reference's order, decrypting and
-// encrypting the first parameter, audit, and the response's sessions.
+// The command's side of sessions (Part 1, 18 and 19): the authorization area is parsed, checked in the reference's order, and the first
+// parameter decrypted.
 import {
   checkLockedOut,
   incrementLockout,
@@ -10,7 +10,6 @@ import {
 } from "./authorization";
 import { cryptParameter } from "./cipher";
 import {
-  PIPELINE_HASH,
   UNDEFINED_INDEX,
   associatedHandleAt,
   command,
@@ -24,23 +23,10 @@ import {
   setSessionAttributes,
 } from "./command";
 import { AUTH_NONE, commandAuthRole, decryptSize, encryptSize, sessionsAllowed } from "./command-attributes";
-import { commandAuditIsRequired } from "./command-audit";
-import { auditDigestUpdate, computeCpHash, resetHashes, rpHash } from "./cp-hash";
-import { commandBit } from "./command-audit";
-import {
-  TPM2B,
-  concat2B,
-  copy2B,
-  equal2B,
-  inputAt,
-  inputLeft,
-  loadBE16,
-  marshalTPM2B,
-  marshalU8,
-  setInput,
-  unmarshalTPM2B,
-} from "./cursor";
-import { g, gp, gr, nvChanged } from "./data";
+import { commandAuditIsRequired, commandBit } from "./command-audit";
+import { computeCpHash } from "./cp-hash";
+import { TPM2B, equal2B, inputAt, inputLeft, loadBE16, setInput, unmarshalTPM2B } from "./cursor";
+import { g, gp } from "./data";
 import { entityAuthValue, removeTrailingZeros } from "./entity";
 import {
   MAX_DIGEST_SIZE,
@@ -49,7 +35,6 @@ import {
   TPMA_SESSION_audit,
   TPMA_SESSION_auditExclusive,
   TPMA_SESSION_auditReset,
-  TPMA_SESSION_continueSession,
   TPMA_SESSION_decrypt,
   TPMA_SESSION_encrypt,
   TPM_ALG_NULL,
@@ -73,15 +58,12 @@ import {
   TPM_RH_PLATFORM,
   TPM_RH_UNASSIGNED,
   TPM_RS_PW,
-  TPM_ST_SESSIONS,
 } from "./generated/constants";
 import { SESSION } from "./generated/engine-records";
 import { unmarshal_TPMA_SESSION, unmarshal_TPMI_SH_AUTH_SESSION } from "./generated/structures";
 import { handleAt, handleCount, handleType } from "./handles";
-import { cryptHmacEnd2B, cryptHmacStart, cryptHmacUpdate2B, cryptHmacUpdateInt, digestSizeOf } from "./hash";
 import { isNvPinFail, isNvPinPass, nvAttributes, nvGetUint64, nvIndexEntry, nvWriteUint64 } from "./nv";
 import { checkPolicyAuthSession } from "./policy-session";
-import { cryptRandom2B } from "./random";
 import { addIndex } from "./response-code";
 import {
   SESSION_INCLUDE_AUTH,
@@ -94,16 +76,13 @@ import {
   SESSION_IS_POLICY,
   SESSION_IS_TRIAL_POLICY,
   sessionComputeBoundEntity,
-  sessionFlush,
   sessionGet,
   sessionIsLoaded,
-  sessionResetPolicyData,
-  sessionSetStartTime,
 } from "./session";
+import { computeCommandHmac } from "./session-hmac";
 
 const BINARY: usize = memory.data(2 + 68, 8);
 const AUTH: usize = memory.data(2 + 64, 8);
-const KEY: usize = memory.data(2 + 64 + 64, 8);
 const HMAC: usize = memory.data(2 + 64, 8);
 
 @inline
@@ -317,48 +296,6 @@ function checkSessionHmac(i: u32): u32 {
   return equal2B(inputAuthAt(i), hmac) ? 0 : incrementLockout(associatedHandleAt(i), sessionHandleAt(i));
 }
 
-/** sessionKey, and the authValue of the entity unless the session is bound to it. */
-function hmacKey(i: u32, session: SESSION): TPM2B {
-  const key = changetype<TPM2B>(KEY);
-  copy2B(key, session.sessionKey);
-  if (session.attributes & SESSION_INCLUDE_AUTH) {
-    const auth = changetype<TPM2B>(AUTH);
-    entityAuthValue(associatedHandleAt(i), auth);
-    concat2B(key, auth);
-    memory.fill(AUTH, 0, 2 + 64);
-  }
-  return key;
-}
-
-/** HMAC over cpHash, nonces and attributes (Part 1, 19.6.5); empty when neither side has anything to key it with. */
-function computeCommandHmac(i: u32, out: TPM2B): void {
-  const session = sessionGet(sessionHandleAt(i));
-  const key = hmacKey(i, session);
-  if (key.size == 0 && inputAuthAt(i).size == 0) {
-    out.size = 0;
-    return;
-  }
-  const cpHash = computeCpHash(session.authHashAlg);
-  cryptHmacStart(PIPELINE_HASH, session.authHashAlg, key.buffer, key.size);
-  memory.fill(KEY, 0, 2 + 64 + 64);
-  cryptHmacUpdate2B(PIPELINE_HASH, cpHash);
-  cryptHmacUpdate2B(PIPELINE_HASH, nonceCallerAt(i));
-  cryptHmacUpdate2B(PIPELINE_HASH, session.nonceTPM);
-  // The first session vouches for the nonces of those that decrypt and encrypt.
-  if (i == 0 && associatedHandleAt(0) != TPM_RH_UNASSIGNED) {
-    const decrypt = command.decryptSession;
-    const encrypt = command.encryptSession;
-    if (decrypt != UNDEFINED_INDEX && decrypt != 0) {
-      cryptHmacUpdate2B(PIPELINE_HASH, sessionGet(sessionHandleAt(decrypt)).nonceTPM);
-    }
-    if (encrypt != UNDEFINED_INDEX && encrypt != 0 && encrypt != decrypt) {
-      cryptHmacUpdate2B(PIPELINE_HASH, sessionGet(sessionHandleAt(encrypt)).nonceTPM);
-    }
-  }
-  cryptHmacUpdateInt(PIPELINE_HASH, 1, sessionAttributesAt(i));
-  cryptHmacEnd2B(PIPELINE_HASH, out);
-}
-
 function checkCommandAudit(): u32 {
   if (commandAuditIsRequired(command.code)) computeCpHash(gp.auditHashAlg);
   return 0;
@@ -378,117 +315,4 @@ function decryptFirstParameter(): u32 {
   cryptParameter(session, extra, nonceCallerAt(i), session.nonceTPM, command.parameters + 2, size, false);
   memory.fill(AUTH, 0, 2 + 64);
   return 0;
-}
-
-/**
- * The response's side: new nonces, encryption of the first parameter, audit, and the authorization area, which is marshalled
- * at the output cursor.
- */
-export function buildResponseSession(parameters: usize, parameterSize: u32): void {
-  if (command.tag == TPM_ST_SESSIONS) {
-    for (let i: u32 = 0; i < command.sessionNum; i++) {
-      if (sessionHandleAt(i) != TPM_RS_PW) cryptRandom2B(sessionGet(sessionHandleAt(i)).nonceTPM);
-    }
-    encryptFirstParameter(parameters, parameterSize);
-  }
-  updateAuditSessions(parameters, parameterSize);
-  if (commandAuditIsRequired(command.code)) commandAudit(parameters, parameterSize);
-  if (command.tag != TPM_ST_SESSIONS) return;
-  for (let i: u32 = 0; i < command.sessionNum; i++) buildSingleResponseAuth(i, parameters, parameterSize);
-}
-
-function encryptFirstParameter(parameters: usize, parameterSize: u32): void {
-  const i = command.encryptSession;
-  if (i == UNDEFINED_INDEX || parameterSize < 2) return;
-  const extra = changetype<TPM2B>(AUTH);
-  extra.size = 0;
-  if (associatedHandleAt(i) != TPM_RH_UNASSIGNED) entityAuthValue(associatedHandleAt(i), extra);
-  const session = sessionGet(sessionHandleAt(i));
-  cryptParameter(session, extra, session.nonceTPM, nonceCallerAt(i), parameters + 2, loadBE16(parameters), true);
-  memory.fill(AUTH, 0, 2 + 64);
-}
-
-/** Session audit and exclusivity (Part 1, 32.4). */
-function updateAuditSessions(parameters: usize, parameterSize: u32): void {
-  const i = command.sessionNum == 0 ? UNDEFINED_INDEX : command.auditSession;
-  if (i == UNDEFINED_INDEX) {
-    if (sessionsAllowed(command.index)) g.exclusiveAuditSession = TPM_RH_UNASSIGNED;
-    return;
-  }
-  const handle = sessionHandleAt(i);
-  const session = sessionGet(handle);
-  const attributes = sessionAttributesAt(i);
-  if ((session.attributes & SESSION_IS_AUDIT) == 0 || attributes & TPMA_SESSION_auditReset) {
-    session.attributes = (session.attributes | SESSION_IS_AUDIT) & ~SESSION_IS_BOUND;
-    session.u2.size = digestSizeOf(session.authHashAlg);
-    memory.fill(session.u2.buffer, 0, session.u2.size);
-    g.exclusiveAuditSession = handle;
-  } else if (g.exclusiveAuditSession != handle) g.exclusiveAuditSession = TPM_RH_UNASSIGNED;
-  setSessionAttributes(
-    i,
-    g.exclusiveAuditSession == handle
-      ? attributes | TPMA_SESSION_auditExclusive
-      : attributes & ~TPMA_SESSION_auditExclusive,
-  );
-  auditDigestUpdate(session.authHashAlg, session.u2, parameters, parameterSize);
-}
-
-/** Part 1, 32.3. A digest of size 1 says that the algorithm was just changed: that command is not audited. */
-function commandAudit(parameters: usize, parameterSize: u32): void {
-  const digest = gr.commandAuditDigest;
-  if (digest.size == 1) {
-    digest.size = 0;
-    return;
-  }
-  if (digest.size == 0) {
-    digest.size = digestSizeOf(gp.auditHashAlg);
-    memory.fill(digest.buffer, 0, digest.size);
-    gp.auditCounter++;
-    nvChanged();
-  }
-  auditDigestUpdate(gp.auditHashAlg, digest, parameters, parameterSize);
-}
-
-function buildSingleResponseAuth(i: u32, parameters: usize, parameterSize: u32): void {
-  const hmac = changetype<TPM2B>(HMAC);
-  hmac.size = 0;
-  const handle = sessionHandleAt(i);
-  if (handle == TPM_RS_PW) {
-    marshalTPM2B(changetype<usize>(hmac));
-    marshalU8(sessionAttributesAt(i) | TPMA_SESSION_continueSession);
-    marshalTPM2B(changetype<usize>(hmac));
-    return;
-  }
-  const session = sessionGet(handle);
-  const isPolicy = handleType(handle) == TPM_HT_POLICY_SESSION;
-  if (!isPolicy || (session.attributes & SESSION_IS_PASSWORD_NEEDED) == 0) {
-    computeResponseHmac(i, session, hmac, parameters, parameterSize);
-  }
-  const continued = (sessionAttributesAt(i) & TPMA_SESSION_continueSession) != 0;
-  if (isPolicy && continued) {
-    sessionResetPolicyData(session);
-    sessionSetStartTime(session);
-  }
-  marshalTPM2B(changetype<usize>(session.nonceTPM));
-  marshalU8(sessionAttributesAt(i));
-  marshalTPM2B(changetype<usize>(hmac));
-  if (!continued) sessionFlush(handle);
-}
-
-function computeResponseHmac(i: u32, session: SESSION, out: TPM2B, parameters: usize, parameterSize: u32): void {
-  const digest = rpHash(session.authHashAlg, parameters, parameterSize);
-  const key = hmacKey(i, session);
-  if (key.size == 0 && inputAuthAt(i).size == 0) return;
-  cryptHmacStart(PIPELINE_HASH, session.authHashAlg, key.buffer, key.size);
-  memory.fill(KEY, 0, 2 + 64 + 64);
-  cryptHmacUpdate2B(PIPELINE_HASH, digest);
-  cryptHmacUpdate2B(PIPELINE_HASH, session.nonceTPM);
-  cryptHmacUpdate2B(PIPELINE_HASH, nonceCallerAt(i));
-  cryptHmacUpdateInt(PIPELINE_HASH, 1, sessionAttributesAt(i));
-  cryptHmacEnd2B(PIPELINE_HASH, out);
-}
-
-/** At the start of each command. */
-export function resetSessionProcess(): void {
-  resetHashes();
 }

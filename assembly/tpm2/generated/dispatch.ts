@@ -11,7 +11,7 @@ import { ChangeEPS, ChangePPS, Clear, ClearControl, HierarchyChangeAuth, Hierarc
 import { ClockRateAdjust, ClockSet, ReadClock } from "../commands/clock";
 import { PCR_Allocate, PCR_Event, PCR_Extend, PCR_Read, PCR_Reset, PCR_SetAuthPolicy, PCR_SetAuthValue } from "../commands/integrity";
 import { PP_Commands, SetAlgorithmSet } from "../commands/management";
-import { ActivateCredential, Create, CreateLoaded, CreateLoaded_resume, CreatePrimary, CreatePrimary_resume, Create_resume, Load, LoadExternal, MakeCredential, ObjectChangeAuth, ReadPublic, Unseal } from "../commands/object";
+import { Create, CreateLoaded, CreateLoaded_resume, CreatePrimary, CreatePrimary_resume, Create_resume } from "../commands/object-create";
 import { Certify, CertifyCreation, GetCommandAuditDigest, GetSessionAuditDigest, GetTime, NV_Certify, Quote } from "../commands/attestation";
 import { DictionaryAttackLockReset, DictionaryAttackParameters } from "../commands/dictionary";
 import { EventSequenceComplete, HashSequenceStart, SequenceComplete, SequenceUpdate } from "../commands/sequence";
@@ -19,6 +19,7 @@ import { SetCommandCodeAuditStatus } from "../commands/audit";
 import { GetTestResult, IncrementalSelfTest, SelfTest } from "../commands/testing";
 import { Shutdown, Startup } from "../commands/startup";
 import { GetRandom, StirRandom } from "../commands/random";
+import { ActivateCredential, Load, LoadExternal, MakeCredential, ObjectChangeAuth, ReadPublic, Unseal } from "../commands/object";
 import { PolicyAuthValue, PolicyCommandCode, PolicyCounterTimer, PolicyCpHash, PolicyDuplicationSelect, PolicyGetDigest, PolicyLocality, PolicyNV, PolicyNameHash, PolicyNvWritten, PolicyOR, PolicyPCR, PolicyParameters, PolicyPassword, PolicyPhysicalPresence, PolicyTemplate } from "../commands/policy";
 import { Duplicate, Import, Rewrap } from "../commands/duplication";
 import { PolicyAuthorize, PolicyAuthorizeNV, PolicySecret, PolicySigned, PolicyTicket } from "../commands/policy-authorization";
