@@ -34,9 +34,18 @@ export async function main(words: readonly string[]): Promise<number> {
     case undefined:
       process.stderr.write("Missing TPM interface type; see wtpm --help\n");
       return 1;
-    default: {
+    case "exec": {
+      // Its output is the command's, which shares it: Node would make a pipe there non-blocking for both.
       const { commandLine } = await import("./commands.ts");
       return commandLine(words, createBackend);
+    }
+    default: {
+      const [{ commandLine }, { watchOutput, writtenOutput }] = await Promise.all([
+        import("./commands.ts"),
+        import("./output.ts"),
+      ]);
+      watchOutput();
+      return writtenOutput(await commandLine(words, createBackend));
     }
   }
 }
