@@ -26,18 +26,21 @@ export function readSecret(
 ): Uint8Array {
   const fd = typeof source === "number" ? source : open(source, what);
   const pieces: Uint8Array[] = [];
+  let readable = typeof source === "string";
   try {
     for (let size = 0, count = 1; count > 0 && size < limit; size += count) {
       const piece = new Uint8Array(Math.min(CHUNK, limit - size));
       count = fs.readSync(fd, piece, 0, piece.length, null);
       pieces.push(piece.subarray(0, count));
     }
+    readable = true;
     return concat(...pieces);
   } catch (error) {
     throw new OptionError(`Unable to read ${what}: ${systemMessage(error)}`);
   } finally {
     wipe(...pieces);
-    closeQuietly(fd);
+    // A descriptor that nothing can be read from may be one of the runtime's own, which ends the process when it loses it.
+    if (readable) fs.closeSync(fd);
   }
 }
 
@@ -104,14 +107,6 @@ function open(file: string, what: "key" | "passphrase"): number {
   } catch (error) {
     const colon = what === "key" ? ":" : " :";
     throw new OptionError(`Unable to open file ${file}${colon} ${systemMessage(error)}`);
-  }
-}
-
-function closeQuietly(fd: number): void {
-  try {
-    fs.closeSync(fd);
-  } catch {
-    // It was no open descriptor, which reading it said already.
   }
 }
 

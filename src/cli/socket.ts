@@ -55,7 +55,7 @@ export async function socketCommand(words: readonly string[], createBackend: Bac
 /** The descriptors that options name: fd=5, clientfd=6, pwdfd=7, --fd 8. */
 function descriptorsOf(words: readonly string[]): number[] {
   const text = words.join(" ");
-  return [...text.matchAll(/fd[= ](\d+)|-f ?(\d+)/g)]
+  return [...text.matchAll(/fd[= ]\s*\+?(\d+)|-f ?(\d+)/g)]
     .map((match) => Number(match[1] ?? match[2]))
     .filter((fd) => fd > 2);
 }
@@ -77,10 +77,14 @@ async function print(options: SocketOptions, createBackend: BackendFactory): Pro
     process.stdout.write(await infoOf(createBackend, INFO.AVAILABLE_PROFILES));
     return 0;
   }
-  const { uri } = options.state();
+  const { uri, mode, ephemeral } = options.state();
   if (options.print === "states") {
     if (uri === undefined) throw new OptionError("Error: --tpmstate option is required for --print-states");
-    const states = statesAt(uri, options.tpm2 ? "2.0" : "1.2");
+    const states = statesAt(uri, {
+      family: options.tpm2 ? "2.0" : "1.2",
+      ...(mode !== undefined && { mode }),
+      ...(ephemeral !== undefined && { ephemeral }),
+    });
     const list = states.map(({ name, size }) => ` {"name": "${name}", "size": ${size}}`).join(",");
     process.stdout.write(`{ "type": "swtpm", "states": [${list}${list ? " " : ""}] }`);
     return 0;

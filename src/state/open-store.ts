@@ -1,8 +1,8 @@
 // Stores by the names users give them.
-import { statSync } from "node:fs";
+import fs from "node:fs";
 import type { TpmFamily } from "../backend/backend.ts";
 import { DirStore, type DirStoreOptions, listStates } from "./dir-store.ts";
-import { listLinearStates } from "./linear-file.ts";
+import { LinearFile, listLinearStates } from "./linear-file.ts";
 import { LinearStore } from "./linear-store.ts";
 import { MemoryStore } from "./memory-store.ts";
 import { OverlayStore } from "./overlay-store.ts";
@@ -29,8 +29,7 @@ export function openStore(uri: string, options: OpenStoreOptions): StateStore {
   const { ephemeral = false, ...rest } = options;
   if (!ephemeral) return openBase(uri, rest);
   // Nothing would ever complain of a directory that is not there.
-  if (uri.startsWith(DIR) && !statSync(uri.slice(DIR.length), { throwIfNoEntry: false })?.isDirectory())
-    throw new StateError("io", `${uri}: there is no such directory`);
+  if (uri.startsWith(DIR)) checkDirectory(uri);
   return new OverlayStore(openBase(uri, { ...rest, readOnly: true }));
 }
 
@@ -42,14 +41,38 @@ function openBase(uri: string, options: Omit<OpenStoreOptions, "ephemeral">): St
       throw new StateError("io", `${uri}: The backup option is not supported with this storage backend`);
     return new LinearStore(uri.slice(FILE.length), options);
   }
-  throw new StateError("io", `${uri}: unsupported state backend; use dir://DIRECTORY or file://FILE`);
+  throw unsupported(uri);
 }
 
-/** Which blobs the place has, and the size of their containers in bytes: what --print-states prints. */
-export function statesAt(uri: string, family: TpmFamily): { name: string; size: number }[] {
-  if (uri.startsWith(DIR)) return listStates(uri.slice(DIR.length), family);
-  return uri.startsWith(FILE) ? listLinearStates(uri.slice(FILE.length)) : [];
+/**
+ * Which blobs the place has, and the size of their containers in bytes: what --print-states prints.
+ *
+ * A file that is missing is made, as swtpm makes it: swtpm_setup asks this first, and then removes the file to start anew.
+ *
+ * @throws StateError "io" for a place that is none.
+ */
+export function statesAt(
+  uri: string,
+  { family, mode, ephemeral = false }: Pick<OpenStoreOptions, "family" | "mode" | "ephemeral">,
+): { name: string; size: number }[] {
+  if (uri.startsWith(DIR)) {
+    checkDirectory(uri);
+    return listStates(uri.slice(DIR.length), family);
+  }
+  if (uri.startsWith(MEMORY)) return [];
+  if (!uri.startsWith(FILE)) throw unsupported(uri);
+  const file = uri.slice(FILE.length);
+  if (!ephemeral && !fs.existsSync(file)) LinearFile.write(file, { mode, fsync: false, fileSystem: fs }).close();
+  return listLinearStates(file);
 }
+
+function checkDirectory(uri: string): void {
+  if (!fs.statSync(uri.slice(DIR.length), { throwIfNoEntry: false })?.isDirectory())
+    throw new StateError("io", `${uri}: there is no such directory`);
+}
+
+const unsupported = (uri: string) =>
+  new StateError("io", `${uri}: unsupported state backend; use dir://DIRECTORY or file://FILE`);
 
 /** Stands in where no place was given: control commands work, starting the TPM does not. */
 export class NoStore implements StateStore {

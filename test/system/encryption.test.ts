@@ -342,6 +342,15 @@ describe("options that are refused", () => {
     expect(ours.stderr).toBe(theirs.stderr.replace(/^swtpm:/, "wtpm:"));
   });
 
+  test.each([3, 8])("descriptor %i, which nobody passed on and the runtime may use itself", async (fd) => {
+    fs.mkdirSync(path.join(dir, "state"));
+    const { status, stderr } = await refused("wtpm", { cwd: dir, state: "state", words: ["--key", `fd=${fd}`] });
+    expect({ status, stderr }).toEqual({
+      status: 1,
+      stderr: expect.stringMatching(/^wtpm: Unable to read key: .*\n$/),
+    });
+  });
+
   test("a binary key of another size, about which swtpm says nothing", async () => {
     fs.mkdirSync(path.join(dir, "state"));
     const options = { cwd: dir, state: "state", words: ["--key", "file=bin10,format=binary"] };

@@ -114,6 +114,21 @@ describe("the command line", () => {
     expect(await wtpm(...states)).toEqual(await swtpm(...states));
     expect((await wtpm(...states)).stdout).toContain('{"name": "permall", "size": 10}');
   });
+
+  test.each(["dir=none", "backend-uri=dir://none", "backend-uri=file://none/file", "backend-uri=nvme://0", "dir=file"])(
+    "--print-states of %s is an error, as for swtpm, and makes nothing",
+    async (place) => {
+      fs.writeFileSync(path.join(dir, "file"), "no directory");
+      const states = ["socket", "--tpm2", "--print-states", "--tpmstate", place];
+      expect(await swtpm(...states)).toMatchObject({ status: 1, stdout: "" });
+      expect(await wtpm(...states)).toMatchObject({
+        status: 1,
+        stdout: "",
+        stderr: expect.stringMatching(/^wtpm: .*(no such|unsupported)/i),
+      });
+      expect(fs.readdirSync(dir)).toEqual(["file"]);
+    },
+  );
 });
 
 describe("a server", () => {
