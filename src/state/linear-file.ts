@@ -2,15 +2,7 @@
 import nodeFs from "node:fs";
 import path from "node:path";
 import { BLOCK_SIZE, HEADER_SIZE, parseHeader } from "./linear-layout.ts";
-import {
-  BLOB_FILE_NAMES,
-  DEFAULT_MODE,
-  errorCode,
-  ioError,
-  type PositionedIo,
-  verifyContent,
-  writeAll,
-} from "./state-files.ts";
+import { BLOB_FILE_NAMES, DEFAULT_MODE, errorCode, ioError, type PositionedIo, writeAll } from "./state-files.ts";
 import { BLOB_TYPES, StateError } from "./store.ts";
 
 /** The part of node:fs that a linear store uses; tests give one that fails at a chosen call. */
@@ -37,7 +29,9 @@ export class LinearFile {
   readonly #fd: number;
   readonly #path: string;
   readonly #fsync: boolean;
+  /** What was read last, kept because every commit reads as much. */
   readonly #block = new Uint8Array(BLOCK_SIZE);
+  #readBack = Buffer.alloc(0);
   /** How far it reaches at least, and when to look again. */
   #size = 0;
   #nextLook = 0;
@@ -139,7 +133,11 @@ export class LinearFile {
 
   /** Reads what was written, unless that is left to the system. @throws Error when it is something else */
   verify(bytes: Uint8Array, offset: number): void {
-    if (this.#fsync) verifyContent(this.#fs, this.#fd, bytes, offset);
+    if (!this.#fsync) return;
+    if (this.#readBack.length !== bytes.length) this.#readBack = Buffer.alloc(bytes.length);
+    const size = this.#fs.readSync(this.#fd, this.#readBack, 0, bytes.length, offset);
+    if (size !== bytes.length || !this.#readBack.equals(bytes))
+      throw new Error("the file does not hold what was written to it");
   }
 
   /** Lets what was written reach the disk, unless that is left to the system. */

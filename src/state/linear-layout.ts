@@ -248,7 +248,7 @@ export function equal(one: Uint8Array, other: Uint8Array): boolean {
 
 /** swtpm's size of a section: the next power of two. */
 function roomFor(size: number): number {
-  return size <= 1 ? size : 2 ** (32 - Math.clz32(size - 1));
+  return size <= 1 ? size : 1 << (32 - Math.clz32(size - 1));
 }
 
 function alignUp(offset: number): number {

@@ -13,7 +13,7 @@ import {
 } from "../../src/state/linear-layout.ts";
 import { type LinearFileSystem, listLinearStates } from "../../src/state/linear-file.ts";
 import { LinearStore } from "../../src/state/linear-store.ts";
-import { StateError, type StateErrorKind } from "../../src/state/store.ts";
+import { type Generation, StateError, type StateErrorKind } from "../../src/state/store.ts";
 import { swtpmContainer, swtpmLinearStore } from "../support/faulty-swtpm.ts";
 import { Seeded } from "../support/seeded.ts";
 
@@ -103,6 +103,28 @@ describe("a linear store", () => {
       expect(again.number).toBe(number);
       expect(Buffer.from(again.blobs.permanent!).equals(blobs.permanent)).toBe(true);
       expect(Object.keys(again.blobs)).toEqual(Object.keys(blobs));
+    }
+  });
+
+  test("the memory of earlier commits, used again, leaves nothing in later ones", () => {
+    const seeded = new Seeded("memory");
+    const store = new LinearStore(file);
+    const fence = store.acquire();
+    store.load();
+    for (let number = 1; number <= 60; number++) {
+      // Few sizes, so that regions are as long as others which are divided in another way.
+      const [first, second] = [[300, 40], [40, 300], [300], [552]][seeded.below(4)]!;
+      const blobs = {
+        permanent: seeded.bytes(first!),
+        ...(second ? { volatile: seeded.bytes(second) } : {}),
+      };
+      store.commit({ number, blobs }, fence);
+      const fresh = new LinearStore(`${file}.fresh`);
+      const owner = fresh.acquire();
+      fresh.load();
+      fresh.commit({ number, blobs }, owner);
+      fresh.close();
+      expect(fs.readFileSync(file).equals(fs.readFileSync(`${file}.fresh`))).toBe(true);
     }
   });
 
@@ -292,27 +314,53 @@ describe("a linear store", () => {
     second.close();
   });
 
-  test("a commit of unknown outcome is repeated byte for byte, or followed by another", () => {
-    let syncs = 0;
+  test.each([
+    ["first", 0],
+    ["fourth", 3],
+  ])("a commit of unknown outcome, the %s, is repeated byte for byte, or followed by another", (_which, before) => {
+    let [noSync, noWrite] = [false, false];
+    const found = Buffer.alloc(BLOCK_SIZE);
     const fileSystem: LinearFileSystem = {
       ...fs,
+      writeSync: ((fd: number, from: Uint8Array, at: number, length: number, offset: number) => {
+        if (noWrite) throw new Error("EIO");
+        return fs.writeSync(fd, from, at, length, offset);
+      }) as LinearFileSystem["writeSync"],
       fdatasyncSync(fd) {
-        // Formatting, the first region, its header; then one for each commit.
-        if (++syncs === 3) throw new Error("EIO");
+        // The first of all commits syncs its region before it writes the header.
+        if (noSync && !fs.readFileSync(file).subarray(0, BLOCK_SIZE).equals(found)) throw new Error("EIO");
         fs.fdatasyncSync(fd);
       },
     };
     const store = new LinearStore(file, { fileSystem });
     const fence = store.acquire();
-    const next = { number: 1, blobs: { permanent: bytes(1) } };
-    expect(kindOf(() => store.commit(next, fence))).toBe("unknown");
+    const of = (number: number, byte: number) => ({ number, blobs: { permanent: bytes(byte) } });
+    const commitUnsynced = (next: Generation) => {
+      fs.readFileSync(file).copy(found);
+      noSync = true;
+      expect(kindOf(() => store.commit(next, fence))).toBe("unknown");
+      noSync = false;
+    };
+    const stored = () => [...new LinearStore(file).load().blobs.permanent!];
+    for (let number = 1; number <= before; number++) store.commit(of(number, 0), fence);
+
+    const next = of(before + 1, 1);
+    commitUnsynced(next);
     const once = fs.readFileSync(file);
     store.commit(next, fence);
     expect(fs.readFileSync(file).equals(once)).toBe(true);
-    syncs = 2;
-    expect(kindOf(() => store.commit({ number: 2, blobs: { permanent: bytes(2) } }, fence))).toBe("unknown");
-    store.commit({ number: 2, blobs: { permanent: bytes(3) } }, fence);
-    expect([...new LinearStore(file).load().blobs.permanent!]).toEqual([3]);
+
+    commitUnsynced(of(before + 2, 2));
+    store.commit(of(before + 2, 3), fence);
+    expect(stored()).toEqual([3]);
+
+    const last = of(before + 3, 4);
+    commitUnsynced(last);
+    noWrite = true;
+    expect(kindOf(() => store.commit(of(before + 3, 5), fence))).toBe("unknown");
+    noWrite = false;
+    store.commit(last, fence);
+    expect(stored()).toEqual([4]);
   });
 });
 
