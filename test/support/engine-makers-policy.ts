@@ -13,7 +13,7 @@ const CIPHERS = [
 const SE = { HMAC: 0, POLICY: 1, TRIAL: 3 } as const;
 const MAX_NONCE: Readonly<Record<number, number>> = { 4: 20, 11: 32, 12: 48, 13: 64 };
 
-/** TPM2_StartAuthSession of a type; at times bound to something. */
+/** TPM2_StartAuthSession of a type; at times bound to something, at times with a salt. */
 export function startSession(s: UserMemory, type: number, authHash: number = s.hash()): Parts {
   s.roomForSession();
   const [definition, cipher, keyBits] = s.pick(CIPHERS);
@@ -21,6 +21,7 @@ export function startSession(s: UserMemory, type: number, authHash: number = s.h
   const nonceCaller = s.bytes(s.once(20) ? s.pick([0, 15, 65]) : s.pick([16, MAX_NONCE[authHash] ?? 16]));
   const bindTo = s.once(5) ? (s.once(2) ? s.key("any") : s.pick([RH.OWNER, RH.PLATFORM, RH.ENDORSEMENT])) : RH.NULL;
   const bound = bindTo === RH.NULL ? undefined : { handle: digitsOf(bindTo), auth: s.authOf(bindTo) };
+  const salted = s.once(4) ? s.object(s.pick(["parent", "parent", "dh", "rsa", "any"])) : undefined;
   const start: SessionStart = {
     authHash,
     nonceCaller,
@@ -28,12 +29,13 @@ export function startSession(s: UserMemory, type: number, authHash: number = s.h
     keyBits,
     policy: type !== SE.HMAC,
     ...(bound ? { bindAuth: bound.auth } : {}),
+    ...(salted ? { saltKey: salted.publicArea } : {}),
   };
   const { id } = s;
   s.onSuccess(() => s.sessions.push({ id, start, proof: "none", ...(bound ? { bound } : {}) }));
   return {
-    handles: [RH.NULL, bindTo],
-    body: `${sized(nonceCaller)}0000${u8(type)}${symmetric}${u16(authHash)}`,
+    handles: [salted?.handle ?? RH.NULL, bindTo],
+    body: `${sized(nonceCaller)}${salted ? "<salt>" : "0000"}${u8(type)}${symmetric}${u16(authHash)}`,
     starts: start,
   };
 }

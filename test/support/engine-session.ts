@@ -3,11 +3,15 @@ import { createCipheriv, createDecipheriv, createHash, createHmac } from "node:c
 import type { SessionStart, SessionUse } from "./engine-steps.ts";
 import { bytesOf } from "./recorded.ts";
 
-const HASH_NAMES: Readonly<Record<number, string>> = { 4: "sha1", 11: "sha256", 12: "sha384", 13: "sha512" };
+/** By TPM_ALG_ID. */
+export const HASH_NAMES: Readonly<Record<number, string>> = { 4: "sha1", 11: "sha256", 12: "sha384", 13: "sha512" };
 const ALG = { AES: 6, XOR: 10 } as const;
 const ATTRIBUTE = { continueSession: 1, encrypt: 0x40 } as const;
 
 const u32be = (value: number) => Uint8Array.of(value >>> 24, value >>> 16, value >>> 8, value);
+
+/** Bytes of a digest. */
+export const digestSizeOf = (algorithm: number): number => digestOf(algorithm).length;
 
 export function digestOf(algorithm: number, ...parts: Uint8Array[]): Uint8Array {
   const hash = createHash(HASH_NAMES[algorithm] ?? "sha256");
@@ -40,24 +44,27 @@ function trimmed(auth: string): Uint8Array {
 export class Session {
   readonly #start: SessionStart;
   readonly #firstNonce: Uint8Array;
+  readonly #salt: Uint8Array;
   readonly #key: Uint8Array;
   readonly handle: number;
   nonceTPM: Uint8Array;
 
-  constructor(start: SessionStart, handle: number, nonceTPM: Uint8Array) {
+  /** @param salt what the TPM found in `encryptedSalt`; empty without one. */
+  constructor(start: SessionStart, handle: number, nonceTPM: Uint8Array, salt: Uint8Array) {
     this.#start = start;
+    this.#salt = salt;
     this.#firstNonce = nonceTPM;
     this.handle = handle;
     this.nonceTPM = nonceTPM;
-    const size = digestOf(start.authHash).length;
+    const secret = Buffer.concat([trimmed(start.bindAuth ?? ""), salt]);
     this.#key =
-      start.bindAuth === undefined
+      start.bindAuth === undefined && salt.length === 0
         ? new Uint8Array()
-        : kdfa(start.authHash, trimmed(start.bindAuth), "ATH", nonceTPM, bytesOf(start.nonceCaller), size);
+        : kdfa(start.authHash, secret, "ATH", nonceTPM, bytesOf(start.nonceCaller), digestSizeOf(start.authHash));
   }
 
   copy(): Session {
-    const copy = new Session(this.#start, this.handle, this.#firstNonce);
+    const copy = new Session(this.#start, this.handle, this.#firstNonce, this.#salt);
     copy.nonceTPM = this.nonceTPM;
     return copy;
   }

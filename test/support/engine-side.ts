@@ -2,6 +2,7 @@
 // command from that, and checks the sessions of the response.
 import { Buffer } from "node:buffer";
 import { findCommand, parseTypeReference } from "../../src/spec/registry.ts";
+import { type SharedSecret, shareSecret } from "./engine-salt.ts";
 import { encrypts, Session } from "./engine-session.ts";
 import { type Authorization, type CommandStep, type Edit, type SessionUse, u32 } from "./engine-steps.ts";
 import { bytesOf } from "./recorded.ts";
@@ -28,6 +29,7 @@ export interface Answer {
 interface Sent {
   readonly step: CommandStep;
   readonly uses: readonly (SessionUse | undefined)[];
+  readonly salt: SharedSecret | undefined;
 }
 
 interface Kept {
@@ -35,6 +37,10 @@ interface Kept {
   readonly handle?: number;
   readonly parameters: Uint8Array;
 }
+
+const NOTHING = new Uint8Array();
+/** For a key that cannot find one. */
+const NO_SALT = new Uint8Array(10);
 
 const handleType = (handle: number) => handle >>> 24;
 const viewOf = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -47,9 +53,11 @@ export class Side {
   /** The command of a step, as bytes. */
   command(step: CommandStep): Uint8Array {
     const handles = step.handles.map((handle) => this.#resolve(handle)).join("");
-    let parameters = bytesOf(this.#resolve(step.parameters));
+    const salt = this.#salt(step);
+    const encryptedSalt = tpm2b(hexOf(salt?.encrypted ?? NO_SALT));
+    let parameters = bytesOf(this.#resolve(step.parameters).replace("<salt>", encryptedSalt));
     const uses = step.auths.map((auth) => (typeof auth === "string" ? undefined : auth));
-    this.#sent = { step, uses };
+    this.#sent = { step, uses, salt };
     let area = "";
     if (uses.some((use) => use !== undefined)) {
       parameters = this.#encrypted(parameters, uses);
@@ -66,7 +74,7 @@ export class Side {
 
   /** Takes the response to the last command. */
   answered(response: Uint8Array): Answer {
-    const { step, uses } = this.#sent!;
+    const { step, uses, salt } = this.#sent!;
     const { areas, ...plain } = answerOf(step.code, response);
     if (!areas) return plain;
     const answer = { ...plain, ...this.#checkSessions(response, areas, uses) };
@@ -77,7 +85,7 @@ export class Side {
       parameters: parameters.slice(),
     });
     if (step.starts && handle !== undefined) {
-      this.#sessions.set(step.id, new Session(step.starts, handle, parameters.slice(2)));
+      this.#sessions.set(step.id, new Session(step.starts, handle, parameters.slice(2), salt?.secret ?? NOTHING));
     }
     return answer;
   }
@@ -94,6 +102,12 @@ export class Side {
     if (!kept) return;
     const savedHandle = kept.code === CONTEXT_SAVE ? (kept.parameters[8] ?? 0) : 0;
     if (savedHandle !== HMAC_SESSION && savedHandle !== POLICY_SESSION) this.#answers.set(id, kept);
+  }
+
+  /** The salt of the session that a step starts, in a way that only its key finds it. */
+  #salt({ starts }: CommandStep): SharedSecret | undefined {
+    if (starts?.saltKey === undefined) return undefined;
+    return shareSecret(bytesOf(this.#resolve(starts.saltKey)).subarray(2), "SECRET");
   }
 
   #resolve(digits: string): string {

@@ -32,6 +32,8 @@ export interface SessionStart {
   readonly nonceCaller: string;
   /** The authValue of the entity it is bound to. */
   readonly bindAuth?: string;
+  /** TPM2B_PUBLIC of the key that finds the salt; `<salt>` in the parameters stands for TPM2B_ENCRYPTED_SECRET. */
+  readonly saltKey?: Digits;
   /** TPM_ALG_ID of what encrypts parameters: AES in CFB mode, XOR or NULL. */
   readonly cipher: number;
   /** Bits of the cipher's key. */
