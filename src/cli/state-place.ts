@@ -162,22 +162,13 @@ export async function writePlace(
  * @throws StateError "locked" when a TPM runs there.
  */
 export async function rewritePlace(place: Place, blobs: StateBlobs, before: StateFormat): Promise<void> {
-  const oneFile = !place.uri.startsWith("dir://");
-  await withKeeper(place.open({ before }), (keeper) => rewriteState(keeper, blobs, oneFile));
+  await withKeeper(place.open({ before }), async (keeper) => keeper.save(freshly(blobs)));
   await verifyPlace(place, blobs);
 }
 
-/**
- * Writes a state again that is the stored one, but for its form. Where it is in several files each is a commit of its own, the permanent
- * state last. So everything is there wherever that ends, and in between a TPM does not start in one format or the other.
- *
- * @param atOnce the store takes all in one commit that is whole or not there.
- */
-export async function rewriteState(keeper: StateKeeper, blobs: StateBlobs, atOnce: boolean): Promise<void> {
-  // New objects: a store writes only what is not the same one.
-  const fresh = BLOB_TYPES.map((type) => [type, blobs[type]?.slice()] as const).reverse();
-  if (atOnce) await keeper.save(Object.fromEntries(fresh));
-  else for (const [type, blob] of fresh) if (blob) await keeper.save({ [type]: blob });
+/** All blobs as new objects: a store writes only what is not the same one. */
+function freshly(blobs: StateBlobs): StateBlobs {
+  return Object.fromEntries(BLOB_TYPES.map((type) => [type, blobs[type]?.slice()]));
 }
 
 async function withKeeper(

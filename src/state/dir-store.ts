@@ -4,6 +4,7 @@ import path from "node:path";
 import type { StateBlobType, TpmFamily } from "../backend/backend.ts";
 import { BackgroundSync } from "./background-sync.ts";
 import { plainFormat } from "./container.ts";
+import { encodeJournal, volatileIn } from "./dir-journal.ts";
 import { decodeFile, type FoundState, findBackup, findPermanent } from "./dir-recovery.ts";
 import type { StateFormat } from "./format.ts";
 import { BLOB_FILE_NAMES, type DirectoryFileSystem, type LeftOverRole, StateFiles } from "./state-files.ts";
@@ -36,15 +37,30 @@ interface KnownFile {
   readonly blob: Uint8Array | undefined;
 }
 
+/** The files that a commit writes. */
+interface Attempt {
+  readonly next: Generation;
+  readonly files: { readonly [type in StateBlobType]?: Uint8Array };
+  /** Needed when the volatile state changes together with another. */
+  readonly journal: Uint8Array | undefined;
+}
+
+/** What the directory holds. */
+type FoundFiles = { readonly [type in StateBlobType]?: Buffer } & {
+  /** The permanent state, of which `bytes` are the same. */
+  readonly state?: FoundState;
+  readonly journal?: "needed" | "left over";
+};
+
 type KnownFiles = { [type in StateBlobType]?: KnownFile };
 
 /**
  * State in a directory, in swtpm's files: `tpm2-00.permall`, `tpm2-00.volatilestate`, written as `TMP2-00.…` and renamed.
  *
  * The number of a generation is in the files' format; where another program wrote them it is counted. The content of the files tells
- * whether somebody else wrote between an unlocked `load` and `acquire`, and without a lock before every commit. When several blobs change in
- * one commit, a stored volatile state that no longer fits is removed first and a new one is written last: a crash between leaves what a power
- * loss leaves.
+ * whether somebody else wrote between an unlocked `load` and `acquire`, and without a lock before every commit. When the volatile state changes
+ * together with others, it is removed first and the new one is written last, so that no program ever finds one that does not fit; in between a
+ * journal has the one that does.
  */
 export class DirStore implements StateStore {
   readonly name: string;
@@ -59,6 +75,10 @@ export class DirStore implements StateStore {
   #recoveredFrom: LeftOverRole | undefined;
   /** A commit that failed when some of it was done. */
   #begun: Generation | undefined;
+  /** What the commit under way, or one that failed, writes: it is repeated byte for byte. */
+  #attempt: Attempt | undefined;
+  /** A journal that was found: "needed" when the volatile state was taken from it. The first commit puts that right. */
+  #journal: "needed" | "left over" | undefined;
   #told = "";
   #verified = false;
 
@@ -114,6 +134,8 @@ export class DirStore implements StateStore {
       this.#current = { number: Math.max(number, this.#current.number + 1), blobs };
     }
     this.#known = files;
+    this.#journal = found.journal;
+    this.#attempt = undefined;
     const { role, note } = found.state ?? {};
     this.#recoveredFrom = role === "current" ? undefined : role;
     this.#verified = this.#lock.owned;
@@ -145,6 +167,11 @@ export class DirStore implements StateStore {
       );
     }
     if (this.#recoveredFrom) this.#adopt();
+    if (this.#journal && this.#begun !== next) this.#settleJournal();
+    if (this.#attempt?.next !== next) this.#attempt = this.#prepare(next);
+    const { journal } = this.#attempt;
+    // Nothing has changed as long as this alone is there.
+    if (journal && this.#begun !== next) this.#writeJournal(journal);
     try {
       for (const step of this.#steps(next)) {
         step();
@@ -157,6 +184,7 @@ export class DirStore implements StateStore {
       throw new StateError("unknown", error.message, { cause: error });
     }
     this.#begun = undefined;
+    this.#attempt = undefined;
     this.#current = next;
     this.#syncLater?.touch();
   }
@@ -165,21 +193,60 @@ export class DirStore implements StateStore {
     this.release();
   }
 
+  #changed(next: Generation): StateBlobType[] {
+    return BLOB_TYPES.filter((type) => next.blobs[type] !== this.#known[type]?.blob);
+  }
+
+  #prepare(next: Generation): Attempt {
+    const files: { [type in StateBlobType]?: Uint8Array } = {};
+    const changed = this.#changed(next);
+    for (const type of changed) {
+      const blob = next.blobs[type];
+      if (blob) files[type] = this.#format.encode(type, blob, next.number);
+    }
+    if (!changed.includes("permanent") || !changed.includes("volatile")) return { next, files, journal: undefined };
+    const { permanent, volatile } = this.#known;
+    return { next, files, journal: encodeJournal({ permanent: permanent?.bytes, volatile: volatile?.bytes }, files) };
+  }
+
   /** What is to be done to the files, in the order that leaves a consistent state wherever it ends. */
   #steps(next: Generation): (() => void)[] {
-    const changed = BLOB_TYPES.filter((type) => next.blobs[type] !== this.#known[type]?.blob);
+    const { files, journal } = this.#attempt!;
+    const changed = this.#changed(next);
     const steps: (() => void)[] = [];
     if (changed.length > 1 && changed.includes("volatile")) steps.push(() => this.#remove("volatile"));
     for (const type of ["permanent", "savestate", "volatile"] as const) {
       if (!changed.includes(type)) continue;
-      const blob = next.blobs[type];
-      steps.push(blob ? () => this.#replace(type, blob, next.number) : () => this.#remove(type));
+      const [blob, bytes] = [next.blobs[type], files[type]];
+      steps.push(blob && bytes ? () => this.#replace(type, blob, bytes) : () => this.#remove(type));
     }
+    if (journal) steps.push(() => this.#removeJournal(false));
     return steps;
   }
 
-  #replace(type: StateBlobType, blob: Uint8Array, generation: number): void {
-    const bytes = this.#format.encode(type, blob, generation);
+  #writeJournal(journal: Uint8Array): void {
+    try {
+      this.#journal = "left over";
+      this.#files.writeJournal(journal);
+    } catch (error) {
+      if (!(error instanceof StateError)) throw error;
+      throw new StateError("io", error.message, { cause: error });
+    }
+  }
+
+  /** Gives a volatile state that was found in the journal its own file. */
+  #settleJournal(): void {
+    const { volatile } = this.#known;
+    if (this.#journal === "needed" && volatile) this.#files.replace("volatile", volatile.bytes, false);
+    this.#removeJournal(true);
+  }
+
+  #removeJournal(durably: boolean): void {
+    this.#files.removeJournal(durably);
+    this.#journal = undefined;
+  }
+
+  #replace(type: StateBlobType, blob: Uint8Array, bytes: Uint8Array): void {
     // What is written again, because it was not synced for certain, is not its own backup.
     const keepOld =
       type === "permanent" && (this.#options.backup ?? false) && this.#known.permanent?.blob !== undefined;
@@ -205,22 +272,27 @@ export class DirStore implements StateStore {
   }
 
   /** What is stored now; the permanent state is `state.bytes` too. */
-  #readFiles(): { [type in StateBlobType]?: Buffer } & { state?: FoundState } {
+  #readFiles(): FoundFiles {
     const state = findPermanent(this.#files, this.#format);
     const found: { [type in StateBlobType]?: Buffer } = {};
     for (const type of BLOB_TYPES) {
       const bytes = type === "permanent" ? state?.bytes : this.#files.read(type);
       if (bytes) found[type] = bytes;
     }
-    return state ? { ...found, state } : found;
+    const journal = this.#files.read("volatile", "journal");
+    const volatile = journal && !found.volatile ? volatileIn(journal, found.permanent) : undefined;
+    if (volatile) found.volatile = Buffer.from(volatile);
+    return { ...found, ...(state && { state }), ...(journal && { journal: volatile ? "needed" : "left over" }) };
   }
 
   /** Reads again what was loaded: somebody may have written since. */
   #verify(): void {
     for (const type of BLOB_TYPES) {
       // A temporary file of a commit that failed is nobody's state as long as there was none in its place.
-      const elsewhere = type === "permanent" && this.#recoveredFrom !== undefined;
-      const bytes = elsewhere ? findPermanent(this.#files, this.#format)?.bytes : this.#files.read(type);
+      const elsewhere =
+        (type === "permanent" && this.#recoveredFrom !== undefined) ||
+        (type === "volatile" && this.#journal === "needed");
+      const bytes = elsewhere ? this.#readFiles()[type] : this.#files.read(type);
       const known = this.#known[type]?.bytes;
       // A disk that went away: what the TPM runs on is all there is.
       if (known && !bytes) throw new StateError("io", `${this.#files.pathOf(type)} has vanished`);

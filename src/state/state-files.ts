@@ -13,9 +13,10 @@ export const BLOB_FILE_NAMES: Readonly<Record<StateBlobType, string>> = {
 
 /**
  * The files a blob may be in: the one that counts, the one it is written to first, and for the permanent state swtpm's backup, the name
- * under which swtpm exchanges the two, the generation before, the name under which that is exchanged, and a damaged file that was put aside.
+ * under which swtpm exchanges the two, the generation before, the name under which that is exchanged, and a damaged file that was put aside;
+ * for the volatile state its journal.
  */
-export type FileRole = "current" | LeftOverRole | "damaged";
+export type FileRole = "current" | LeftOverRole | "damaged" | "journal";
 /** Files that may hold a whole state when the current one does not. */
 export type LeftOverRole = "temporary" | "backup" | "exchange" | "previous" | "retired";
 
@@ -27,6 +28,7 @@ const SUFFIXES: Readonly<Record<FileRole, string>> = {
   previous: ".prev",
   retired: ".prev.tmp",
   damaged: ".damaged",
+  journal: ".journal",
 };
 
 /** How stores read and write: a part of node:fs. */
@@ -132,12 +134,32 @@ export class StateFiles {
 
   remove(type: StateBlobType): void {
     if (type === "permanent") this.removePrevious();
-    try {
-      this.#fs.unlinkSync(this.pathOf(type));
-    } catch (error) {
-      if (errorCode(error) !== "ENOENT") throw ioError(`cannot remove ${this.pathOf(type)}`, error);
-    }
+    this.#remove(this.pathOf(type));
     this.#syncDirectory();
+  }
+
+  /** Writes the journal of the volatile state. */
+  writeJournal(content: Uint8Array): void {
+    this.#replaceByTemporary("volatile", content, false, "journal");
+    this.#syncDirectory();
+  }
+
+  /**
+   * Removes the journal.
+   *
+   * @param durably before anything else changes.
+   */
+  removeJournal(durably: boolean): void {
+    this.#remove(this.pathOf("volatile", "journal"));
+    if (durably) this.#syncDirectory();
+  }
+
+  #remove(file: string): void {
+    try {
+      this.#fs.unlinkSync(file);
+    } catch (error) {
+      if (errorCode(error) !== "ENOENT") throw ioError(`cannot remove ${file}`, error);
+    }
   }
 
   /** Forgets the generation before, which is of use as long as there are commits. What another process left stays. */
@@ -216,8 +238,8 @@ export class StateFiles {
     return undefined;
   }
 
-  #replaceByTemporary(type: StateBlobType, content: Uint8Array, keepOld: boolean): void {
-    const [file, temporary] = [this.pathOf(type), this.pathOf(type, "temporary")];
+  #replaceByTemporary(type: StateBlobType, content: Uint8Array, keepOld: boolean, role: FileRole = "current"): void {
+    const [file, temporary] = [this.pathOf(type, role), this.pathOf(type, "temporary")];
     try {
       this.#write(temporary, content);
       if (keepOld) this.#linkBackup(type);

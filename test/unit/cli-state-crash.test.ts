@@ -4,7 +4,6 @@ import fs from "node:fs";
 import path from "node:path";
 import { afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { eitherFormat } from "../../src/cli/state-formats.ts";
-import { rewriteState } from "../../src/cli/state-place.ts";
 import { toHex } from "../../src/codec/bytes.ts";
 import { encryptedFormat, plainFormat } from "../../src/state/container.ts";
 import { DirStore } from "../../src/state/dir-store.ts";
@@ -71,7 +70,7 @@ describe("on a simulated disk", () => {
       const reading = eitherFormat(before, after);
       const keeper = new StateKeeper(open(disk, { ...after, decode: reading.decode.bind(reading) }));
       await keeper.open();
-      await rewriteState(keeper, NEW, where === "a single file");
+      await keeper.save({ permanent: NEW.permanent!.slice(), volatile: NEW.volatile!.slice() });
       await keeper.close();
     }
 
@@ -123,22 +122,9 @@ describe("on a simulated disk", () => {
       }
       expect(seen.old).toBeGreaterThan(2);
       expect(seen.new).toBeGreaterThan(0);
-      expect(seen.between > 0).toBe(change[0] !== change[1]);
+      // In a file nobody but a reader of both sees that the newest commit is not whole, and which one is.
+      expect(seen.between > 0).toBe(where === "a single file" && change[0] !== change[1]);
     });
-  });
-
-  test("a sweep of all in one commit to a directory would notice what is lost", async () => {
-    const disk = new SimulatedDisk(ROOT);
-    const keeper = new StateKeeper(STORES["a directory"]!(disk, plainFormat));
-    await keeper.open();
-    await keeper.save(OLD);
-    let lost = 0;
-    disk.onCall = () => {
-      const { blobs } = new DirStore(ROOT, { lock: false, fileSystem: new SimulatedDisk(ROOT, disk.image()) }).load();
-      if (!blobs.volatile) lost++;
-    };
-    await rewriteState(keeper, NEW, true);
-    expect(lost).toBeGreaterThan(0);
   });
 });
 

@@ -142,18 +142,12 @@ class Inspector {
       const store = this.#kind.open(disk);
       const found = store.load() as Generation;
       const { acknowledged, underWay } = this.#ledger;
-      if (!this.#isAllowed(found.blobs, acknowledged) && !(underWay && this.#isAllowed(found.blobs, underWay)))
+      if (!same(found.blobs, acknowledged) && !(underWay && same(found.blobs, underWay)))
         return "what is found is neither the state before nor the one after";
       return this.#failureAfterwards(disk, store, found);
     } catch (error) {
       return (error as Error).message;
     }
-  }
-
-  /** In a directory a stored volatile state may be gone, as after a power loss, when several files were changed at once. */
-  #isAllowed(found: StateBlobs, expected: StateBlobs): boolean {
-    const { volatile, ...rest } = expected;
-    return same(found, expected) || (volatile !== undefined && same(found, rest));
   }
 
   /** The TPM goes on with what was found, and stores something. */
