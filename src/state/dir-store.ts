@@ -32,8 +32,9 @@ export interface DirStoreOptions {
 
 /** What a file holds as far as this store knows: as read or written last. */
 interface KnownFile {
-  readonly bytes: Uint8Array;
-  /** The blob in it; undefined when it was written and not synced for certain. */
+  /** Undefined when it was removed, and that was not synced for certain. */
+  readonly bytes: Uint8Array | undefined;
+  /** The blob in it; undefined when what was done to it was not synced for certain. */
   readonly blob: Uint8Array | undefined;
 }
 
@@ -118,7 +119,7 @@ export class DirStore implements StateStore {
       const bytes = found[type];
       const known = this.#known[type];
       // An unchanged file keeps its object: that is how a commit knows that it need not write it.
-      if (bytes && known?.blob && bytes.equals(known.bytes)) files[type] = known;
+      if (bytes && known?.blob && known.bytes && bytes.equals(known.bytes)) files[type] = known;
       else if (bytes) {
         const stored =
           type === "permanent"
@@ -194,7 +195,10 @@ export class DirStore implements StateStore {
   }
 
   #changed(next: Generation): StateBlobType[] {
-    return BLOB_TYPES.filter((type) => next.blobs[type] !== this.#known[type]?.blob);
+    return BLOB_TYPES.filter((type) => {
+      const known = this.#known[type];
+      return next.blobs[type] !== known?.blob || (known && !known.blob);
+    });
   }
 
   #prepare(next: Generation): Attempt {
@@ -237,7 +241,7 @@ export class DirStore implements StateStore {
   /** Gives a volatile state that was found in the journal its own file. */
   #settleJournal(): void {
     const { volatile } = this.#known;
-    if (this.#journal === "needed" && volatile) this.#files.replace("volatile", volatile.bytes, false);
+    if (this.#journal === "needed" && volatile?.bytes) this.#files.replace("volatile", volatile.bytes, false);
     this.#removeJournal(true);
   }
 
@@ -254,15 +258,20 @@ export class DirStore implements StateStore {
       this.#files.replace(type, bytes, keepOld);
       this.#known[type] = { bytes, blob };
     } catch (error) {
-      if (error instanceof StateError && error.kind === "unknown") this.#known[type] = { bytes, blob: undefined };
+      if (isUnknown(error)) this.#known[type] = { bytes, blob: undefined };
       throw error;
     }
   }
 
   #remove(type: StateBlobType): void {
     if (this.#known[type] === undefined) return;
-    this.#files.remove(type);
-    delete this.#known[type];
+    try {
+      this.#files.remove(type);
+      delete this.#known[type];
+    } catch (error) {
+      if (isUnknown(error)) this.#known[type] = { bytes: undefined, blob: undefined };
+      throw error;
+    }
   }
 
   /** Gives a state that was found elsewhere its own file. */
@@ -308,6 +317,8 @@ export class DirStore implements StateStore {
     this.#options.warn?.(sentence);
   }
 }
+
+const isUnknown = (error: unknown) => error instanceof StateError && error.kind === "unknown";
 
 /** Which blobs a state directory has, and the size of their files in bytes: what --print-states prints. */
 export function listStates(directory: string, family: TpmFamily = "2.0"): { name: string; size: number }[] {

@@ -371,21 +371,33 @@ describe("DirStore", () => {
       expect(outcomes).toBeGreaterThan(8);
     });
 
-    test("a commit of unknown outcome is repeated by the keeper until it is known", () => {
+    test.each([
+      ["written", { permanent: bytes(5) }],
+      ["removed", { volatile: undefined }],
+    ] as const)("a commit of unknown outcome is repeated until it is known: what was %s", (_what, change) => {
+      let failures = 0;
       let syncs = 0;
       const fileSystem: DirectoryFileSystem = {
         ...fs,
+        // What is synced this way is the directory.
         fsyncSync(fd) {
-          // The second sync of a commit is that of the directory.
-          if (++syncs === 2) throw new Error("EIO");
+          syncs++;
+          if (failures-- > 0) throw new Error("EIO");
           fs.fsyncSync(fd);
         },
       };
-      const store = new DirStore(dir, { lock: false, fileSystem });
-      const keeper = new StateKeeper(store);
+      const keeper = new StateKeeper(new DirStore(dir, { lock: false, fileSystem }));
       keeper.open();
-      keeper.save({ permanent: bytes(5) });
-      expect(Buffer.from(new DirStore(dir).load().blobs.permanent!)).toEqual(Buffer.from([5]));
+      keeper.save({ permanent: bytes(1), volatile: bytes(2) });
+      [failures, syncs] = [2, 0];
+      keeper.save(change);
+      expect(failures).toBeLessThan(0);
+      expect(syncs).toBeGreaterThan(2);
+      const { permanent, volatile } = new DirStore(dir).load().blobs;
+      expect(permanent?.[0]).toBe("permanent" in change ? 5 : 1);
+      expect(volatile?.[0]).toBe("volatile" in change ? undefined : 2);
+      keeper.save({ permanent: bytes(7) });
+      expect(new DirStore(dir).load().blobs.permanent?.[0]).toBe(7);
     });
   });
 });
