@@ -40,12 +40,16 @@ export interface LinearState {
   readonly note?: string;
 }
 
-/** The states that a header points to. */
-interface Found {
+/** What is where a header points to. */
+interface Stored {
   readonly states: EncodedStates;
-  readonly blobs: StateBlobs;
   readonly live: LinearState["live"];
   readonly digest: Uint8Array;
+}
+
+/** The states in that. */
+interface Found extends Stored {
+  readonly blobs: StateBlobs;
   /** The generation that the permanent state was stored with; 0 for one of swtpm's. */
   readonly permanentGeneration: number;
   readonly foreign: boolean;
@@ -82,22 +86,25 @@ class Reader {
 
   read(): LinearState {
     const seal = sealOf(this.#block);
-    let failure: StateError | undefined;
+    let failure: StateError;
+    let sealed = false;
     try {
-      const found = this.#find(this.#header);
-      if (seal && equal(found.digest, seal.digest)) return this.#state(found, { own: true });
+      const stored = this.#storedAt(this.#header);
+      sealed = seal !== undefined && equal(stored.digest, seal.digest);
+      const found = this.#decoded(stored);
+      if (sealed) return this.#state(found, { own: true });
       if (!seal) return this.#unsealed(found);
       // swtpm writes in place, and leaves the header and what is behind it as it is.
       if (found.foreign) return this.#state(found, {});
       failure = new StateError("damaged", `${this.#name}: what was stored last did not reach the disk as a whole`);
     } catch (error) {
-      if (!isDamage(error)) throw error;
+      if (!isDamage(error) && !(isEncrypted(error) && seal && !sealed)) throw error;
       failure = error;
     }
     const { found, record } = this.#newestWhole() ?? {};
     if (found)
       return this.#state(found, { note: `${failure.message}; generation ${record!.generation} is taken instead` });
-    if (this.#isNew()) return this.#state(this.#find(EMPTY_HEADER), { empty: true });
+    if (this.#isNew()) return this.#state(this.#decoded(this.#storedAt(EMPTY_HEADER)), { empty: true });
     throw failure;
   }
 
@@ -127,31 +134,36 @@ class Reader {
   /** The states of a commit, if they are those that it wrote. */
   #findWhole(record: LinearRecord): Found | undefined {
     try {
-      const found = this.#find(record.after);
-      return equal(found.digest, record.digest) ? found : undefined;
+      const stored = this.#storedAt(record.after);
+      return equal(stored.digest, record.digest) ? this.#decoded(stored) : undefined;
     } catch (error) {
       if (isDamage(error)) return undefined;
       throw error;
     }
   }
 
-  /** @throws StateError "damaged" when a state is not whole. */
-  #find(header: Uint8Array): Found {
+  /** @throws StateError "damaged" for a header that points to nothing. */
+  #storedAt(header: Uint8Array): Stored {
     const sections = this.#sectionsOf(header);
     const states: { [type in StateBlobType]?: Uint8Array } = {};
+    for (const type of BLOB_TYPES) if (sections[type]) states[type] = this.#contentOf(sections[type]);
+    const digest = sha256(...BLOB_TYPES.flatMap((type) => states[type] ?? []));
+    return { states, live: extentOf(sections), digest };
+  }
+
+  /** @throws StateError "damaged" when a state is not whole; "encrypted", which states with a key may be too when they are not whole. */
+  #decoded(stored: Stored): Found {
     const blobs: { [type in StateBlobType]?: Uint8Array } = {};
     let [foreign, permanentGeneration] = [false, 0];
     for (const type of BLOB_TYPES) {
-      const section = sections[type];
-      if (!section) continue;
-      const bytes = this.#contentOf(section);
-      const stored = decodeFile(`${this.#name} (${type} state)`, () => this.#format.decode(type, bytes));
-      [states[type], blobs[type]] = [bytes, stored.blob];
-      foreign ||= stored.generation === undefined;
-      if (type === "permanent") permanentGeneration = stored.generation ?? 0;
+      const bytes = stored.states[type];
+      if (!bytes) continue;
+      const { blob, generation } = decodeFile(`${this.#name} (${type} state)`, () => this.#format.decode(type, bytes));
+      blobs[type] = blob;
+      foreign ||= generation === undefined;
+      if (type === "permanent") permanentGeneration = generation ?? 0;
     }
-    const digest = sha256(...BLOB_TYPES.flatMap((type) => states[type] ?? []));
-    return { states, blobs, live: extentOf(sections), digest, permanentGeneration, foreign };
+    return { ...stored, blobs, permanentGeneration, foreign };
   }
 
   #sectionsOf(header: Uint8Array) {
@@ -187,3 +199,5 @@ class Reader {
     };
   }
 }
+
+const isEncrypted = (error: unknown): error is StateError => error instanceof StateError && error.kind === "encrypted";

@@ -2,7 +2,8 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { plainFormat } from "../../src/state/container.ts";
+import { encryptedFormat, plainFormat } from "../../src/state/container.ts";
+import { AesCbcKey } from "../../src/state/encryption/aes-cbc.ts";
 import {
   BLOCK_SIZE,
   EMPTY_HEADER,
@@ -230,6 +231,28 @@ describe("a linear store", () => {
     damaged.commit({ number: found.number + 1, blobs: { permanent: bytes(3) } }, damaged.acquire());
     damaged.close();
     expect([...new LinearStore(file).load().blobs.permanent!]).toEqual([3]);
+  });
+
+  test("a newest commit that is not whole gives way with a key, too, which cannot tell damage from another key", () => {
+    const open = (key: number) =>
+      new LinearStore(file, { format: encryptedFormat(new AesCbcKey(Buffer.alloc(32, key))) });
+    const store = open(1);
+    const fence = store.acquire();
+    store.load();
+    for (const number of [1, 2, 3]) store.commit({ number, blobs: { permanent: random(`${number}`, 3000) } }, fence);
+    store.close();
+    const image = fs.readFileSync(file);
+    const { offset, size } = sectionsOf(image).permanent!;
+    for (let sector = offset - (offset % BLOCK_SIZE); sector < offset + size; sector += BLOCK_SIZE) {
+      const torn = Buffer.from(image);
+      torn.fill(0, sector, sector + BLOCK_SIZE);
+      fs.writeFileSync(file, torn);
+      expect(Buffer.from(open(1).load().blobs.permanent!).equals(random("2", 3000)), `sector at ${sector}`).toBe(true);
+      expect(kindOf(() => open(2).load())).toBe("encrypted");
+    }
+    fs.writeFileSync(file, image);
+    expect(Buffer.from(open(1).load().blobs.permanent!).equals(random("3", 3000))).toBe(true);
+    expect(kindOf(() => open(2).load())).toBe("encrypted");
   });
 
   test("a header that was wiped is recovered from its copy", () => {
