@@ -1,5 +1,6 @@
 // Which states of a linear store's image are the newest whole ones.
 import type { StateBlobType } from "../backend/backend.ts";
+import { CONTAINER_RESULT, ContainerError } from "./container-fields.ts";
 import { decodeFile, isDamage } from "./dir-recovery.ts";
 import type { StateFormat } from "./format.ts";
 import {
@@ -98,7 +99,7 @@ class Reader {
       if (found.foreign) return this.#state(found, {});
       failure = new StateError("damaged", `${this.#name}: what was stored last did not reach the disk as a whole`);
     } catch (error) {
-      if (!isDamage(error) && !(isEncrypted(error) && seal && !sealed)) throw error;
+      if (!isDamage(error) && !(isUndecipherable(error) && !sealed)) throw error;
       failure = error;
     }
     const { found, record } = this.#newestWhole() ?? {};
@@ -151,7 +152,7 @@ class Reader {
     return { states, live: extentOf(sections), digest };
   }
 
-  /** @throws StateError "damaged" when a state is not whole; "encrypted", which states with a key may be too when they are not whole. */
+  /** @throws StateError "damaged" when a state is not whole; "encrypted" for another key, and where a key cannot tell that from damage. */
   #decoded(stored: Stored): Found {
     const blobs: { [type in StateBlobType]?: Uint8Array } = {};
     let [foreign, permanentGeneration] = [false, 0];
@@ -200,4 +201,8 @@ class Reader {
   }
 }
 
-const isEncrypted = (error: unknown): error is StateError => error instanceof StateError && error.kind === "encrypted";
+/** With the key that was given: another one is needed, or what is there is not whole. */
+function isUndecipherable(error: unknown): error is StateError {
+  if (!(error instanceof StateError) || !(error.cause instanceof ContainerError)) return false;
+  return error.cause.result === CONTAINER_RESULT.DECRYPT_ERROR;
+}

@@ -7,7 +7,9 @@ import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { TpmClient } from "../../src/codec/client.ts";
 import { createEngineBackend } from "../../src/engine/engine-backend.ts";
+import { encryptedFormat } from "../../src/state/container.ts";
 import { DirStore } from "../../src/state/dir-store.ts";
+import { AesCbcKey } from "../../src/state/encryption/aes-cbc.ts";
 import { LinearStore } from "../../src/state/linear-store.ts";
 import { MemoryStore } from "../../src/state/memory-store.ts";
 import { BLOB_TYPES, type Generation, type StateBlobs, type StateStore } from "../../src/state/store.ts";
@@ -29,6 +31,7 @@ interface Kind {
 
 const directory = (fileSystem: SimulatedDisk) => new DirStore(ROOT, { lock: false, fileSystem });
 const linear = (fileSystem: SimulatedDisk) => new LinearStore(`${ROOT}/nvram`, { fileSystem });
+const withKey = () => encryptedFormat(new AesCbcKey(Buffer.alloc(32, 7)));
 
 const kinds: Readonly<Record<string, Kind>> = {
   directory: { synced: true, open: directory },
@@ -44,6 +47,14 @@ const kinds: Readonly<Record<string, Kind>> = {
   "linear file without fsync": {
     synced: false,
     open: (fileSystem) => new LinearStore(`${ROOT}/nvram`, { fsync: false, fileSystem }),
+  },
+  "directory with a key": {
+    synced: true,
+    open: (fileSystem) => new DirStore(ROOT, { lock: false, format: withKey(), fileSystem }),
+  },
+  "linear file with a key": {
+    synced: true,
+    open: (fileSystem) => new LinearStore(`${ROOT}/nvram`, { format: withKey(), fileSystem }),
   },
   "directory that swtpm left in the middle of a write": {
     synced: true,
