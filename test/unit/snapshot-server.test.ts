@@ -146,6 +146,17 @@ describe("a running TPM", () => {
     await contents.check();
   });
 
+  test("comes from the snapshot that was restored, also if the startup stores something at once", async () => {
+    const tpm = await start();
+    await tpm.ask("snapshot-create", { name: "a" });
+    await TpmContents.make(await tpm.client());
+    await tpm.ask("snapshot-create", { name: "b" });
+    expect(await restore(tpm, "a", { cold: true })).toMatchObject({ resumes: false });
+    expect(tpm.repository.index()?.head).toBe("a");
+    await tpm.ask("snapshot-create", { name: "c" });
+    expect(tpm.repository.index()?.snapshots.find(({ name }) => name === "c")).toMatchObject({ parent: "a" });
+  });
+
   test("does not repeat its random numbers: signatures of two branches would give the key away", async () => {
     const tpm = await start();
     const client = await tpm.client();

@@ -73,18 +73,24 @@ export async function restoreSnapshot(
     keep: undo ? await subject.capture() : undefined,
     resume: resumes ? snapshot.objects.volatile : undefined,
   });
+  let done = false;
   try {
     await subject.replace(resumes ? blobs : lasting);
+    done = true;
   } finally {
-    await settleQuietly(repository, subject);
+    await settleQuietly(repository, subject, done);
   }
   return { snapshot, resumes, ...(kept === undefined ? {} : { kept }) };
 }
 
-/** If it cannot be noted now, the next change of the repository does. */
-async function settleQuietly(repository: SnapshotRepository, subject: SnapshotSubject): Promise<void> {
+/**
+ * If it cannot be noted now, the next change of the repository does.
+ *
+ * @param done the restore took place; if not that is found out.
+ */
+async function settleQuietly(repository: SnapshotRepository, subject: SnapshotSubject, done: boolean): Promise<void> {
   try {
-    repository.settle(await subject.stored());
+    repository.settle(await subject.stored(), done);
   } catch (error) {
     if (!(error instanceof StateError)) throw error;
   }

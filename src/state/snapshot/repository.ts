@@ -164,14 +164,18 @@ export class SnapshotRepository {
     return kept;
   }
 
-  /** Finds out from the stored state whether a restore that was begun took place, and remembers that. */
-  settle(stored: StateBlobs): void {
+  /**
+   * Finds out from the stored state whether a restore that was begun took place, and remembers that.
+   *
+   * @param known it did, whatever the TPM stored since: with the startup of its server it does so at once.
+   */
+  settle(stored: StateBlobs, known = false): void {
     const opened = this.#open();
     if (opened?.index.restoring === undefined) return;
     const { restoring, ...index } = opened.index;
     const { permanent } = stored;
     const wanted = find(index, restoring)!.objects.permanent;
-    const done = permanent !== undefined && addressOf(opened.secret, "permanent", permanent) === wanted;
+    const done = known || (permanent !== undefined && addressOf(opened.secret, "permanent", permanent) === wanted);
     this.#replace(done ? { ...index, head: restoring } : index, opened.secret);
   }
 
