@@ -4,7 +4,16 @@ import { checkState } from "./state-check.ts";
 import type { TargetOptions } from "./state-commands.ts";
 import { newIdentity } from "./state-identity.ts";
 import { OptionError } from "./option-list.ts";
-import { type PlaceOptions, placeOf, readPlace, say, targetPlace, warn, writePlace } from "./state-place.ts";
+import {
+  isSamePlace,
+  type PlaceOptions,
+  placeOf,
+  readPlace,
+  say,
+  targetPlace,
+  warn,
+  writePlace,
+} from "./state-place.ts";
 
 export interface CloneOptions {
   readonly newIdentity?: boolean;
@@ -17,6 +26,8 @@ export async function cloneCommand(from: PlaceOptions, to: TargetOptions, option
     throw new OptionError("--remove-ek-certificates goes with --new-identity: in a plain copy the certificates fit");
   const source = await placeOf(from);
   const target = await targetPlace(source, to);
+  if (isSamePlace(source, target))
+    throw new OptionError(`${target.uri}: the clone would take the place of the original, which would be lost`);
   const { generation, inUse } = await readPlace(source);
   if (inUse) warn(`${source.uri}: a running TPM uses it and may be ahead of what is copied`);
   const { blobs } = generation;

@@ -2,8 +2,10 @@
 import { StateError } from "../state/store.ts";
 import { checkState } from "./state-check.ts";
 import type { TargetOptions } from "./state-commands.ts";
+import { OptionError } from "./option-list.ts";
 import { rewriteSnapshots } from "./snapshot-rekey.ts";
 import {
+  isSamePlace,
   type Place,
   type PlaceOptions,
   placeOf,
@@ -29,6 +31,8 @@ export async function convertCommand(
     given,
     inPlace ? { ...to, place: from.place, tpmstate: from.tpmstate, key: to.key } : to,
   );
+  if (!inPlace && isSamePlace(given, target))
+    throw new OptionError(`${target.uri}: leave the target out to convert the state where it is`);
   // A conversion that was interrupted is completed by another.
   const source = inPlace ? await placeOf({ ...from, format: eitherFormat(given.format, target.format) }) : given;
   const { generation, inUse } = await readPlace(source);

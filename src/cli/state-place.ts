@@ -84,8 +84,25 @@ export async function placeOf({ place, tpmstate, key, format: given }: PlaceOpti
   };
 }
 
+/** Whether two places are one, by whichever names. */
+export function isSamePlace(one: Place, other: Place): boolean {
+  return realUri(one.uri) === realUri(other.uri);
+}
+
+function realUri(uri: string): string {
+  const scheme = /^[a-z]+:\/\//.exec(uri)?.[0] ?? "";
+  try {
+    return scheme + fs.realpathSync(uri.slice(scheme.length));
+  } catch {
+    // There is nothing yet.
+    return uri;
+  }
+}
+
 function uriOf(place: string): string {
   if (/^[a-z]+:\/\//.test(place)) return place;
+  if (/^(dir|backend-uri)=/.test(place))
+    throw new OptionError(`'${place}' is a value of --tpmstate: name a directory or file alone, or use the option`);
   const isFile = fs.statSync(place, { throwIfNoEntry: false })?.isFile() ?? false;
   return `${isFile ? "file" : "dir"}://${place}`;
 }

@@ -86,11 +86,20 @@ async function readFiles(options: TransferOptions): Promise<StateBlobs> {
   return blobs;
 }
 
-/** A new file that only its owner reads: it holds the TPM's secrets. */
+/** A new file that only its owner reads: it holds the TPM's secrets. What cannot be written whole is not left there. */
 function writeFile(file: string, bytes: Uint8Array): void {
+  let made = false;
   try {
-    fs.writeFileSync(file, bytes, { mode: 0o600, flag: "wx" });
+    const fd = fs.openSync(file, "wx", 0o600);
+    made = true;
+    try {
+      fs.writeFileSync(fd, bytes);
+      fs.fsyncSync(fd);
+    } finally {
+      fs.closeSync(fd);
+    }
   } catch (error) {
+    if (made) fs.rmSync(file, { force: true });
     throw new StateError("io", `cannot write ${file}: ${(error as Error).message}`, { cause: error });
   }
 }

@@ -1,7 +1,7 @@
 // `wtpm state clone`, `export` and `import`.
 import { spawnSync } from "node:child_process";
 import fs from "node:fs";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { toHex } from "../../src/codec/bytes.ts";
 import { decodeMigrationBlob, plainFormat } from "../../src/state/container.ts";
 import { DirStore } from "../../src/state/dir-store.ts";
@@ -118,6 +118,32 @@ describe("clone", () => {
     });
   });
 
+  test("the original is not lost to its clone, whatever it is called", async () => {
+    const link = fresh();
+    fs.symlinkSync(places.dir, link);
+    for (const name of [places.dir, `${places.dir}/.`, `dir://${places.dir}`, link])
+      for (const options of [["--replace"], ["--replace", "--new-identity"]])
+        expect(await wtpmState("clone", places.dir, name, ...options)).toMatchObject({
+          status: 1,
+          stderr: expect.stringContaining("original"),
+        });
+    expect(await wtpmState("convert", places.dir, link, "--replace")).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining("leave the target out"),
+    });
+    expect(loadFrom(places.dir)).toEqual({ permanent: places.permanent });
+    fs.rmSync(link);
+  });
+
+  test("what belongs to --tpmstate is no name of a place", async () => {
+    for (const words of [
+      ["clone", places.dir, "dir=copy"],
+      ["clone", places.dir, "backend-uri=dir://copy"],
+      ["inspect", "dir=x"],
+    ])
+      expect(await wtpmState(...words)).toMatchObject({ status: 1, stderr: expect.stringContaining("--tpmstate") });
+  });
+
   test("a damaged state is not copied", async () => {
     storeIn(places.dir, { permanent: places.permanent.subarray(0, 500) });
     const copy = fresh();
@@ -191,6 +217,24 @@ describe("export and import", () => {
         status: 1,
         stderr: expect.stringMatching(message),
       });
+  });
+
+  test("a file that cannot be written whole is not left behind", async () => {
+    const archive = `${fresh()}.tar`;
+    const full = vi.spyOn(fs, "fsyncSync").mockImplementation(() => {
+      throw new Error("ENOSPC: no space left on device, fsync");
+    });
+    try {
+      expect(await wtpmState("export", places.dir, "--archive", archive)).toMatchObject({
+        status: 1,
+        stderr: expect.stringContaining("ENOSPC"),
+      });
+      expect(full).toHaveBeenCalledOnce();
+    } finally {
+      full.mockRestore();
+    }
+    expect(fs.existsSync(archive)).toBe(false);
+    expect(await wtpmState("export", places.dir, "--archive", archive)).toMatchObject({ status: 0 });
   });
 
   test("no file is written over, no state without being asked, and nothing damaged is stored", async () => {
