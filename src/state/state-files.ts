@@ -79,8 +79,12 @@ export class StateFiles {
   readonly #options: StateFilesOptions;
   readonly #fs: DirectoryFileSystem;
   readonly #two: string;
-  /** Whether the file of the generation before is one that this object wrote or replaced, and may write over. */
-  #ownsPrevious = false;
+  /**
+   * The file of the generation before: one that this object wrote, and may write over; one that it replaced, whose owner and mode are
+   * another's; or something left over.
+   */
+  #previous: "written" | "replaced" | "left over" = "left over";
+  #wroteCurrent = false;
   /** Whether files can be exchanged here, as far as is known. */
   #exchanges: boolean;
 
@@ -164,9 +168,10 @@ export class StateFiles {
 
   /** Forgets the generation before, which is of use as long as there are commits. What another process left stays. */
   removePrevious(): void {
-    if (!this.#ownsPrevious) return;
-    this.#ownsPrevious = false;
-    this.#discard(this.pathOf("permanent", "previous"));
+    const owned = this.#previous !== "left over";
+    this.#previous = "left over";
+    this.#wroteCurrent = false;
+    if (owned) this.#discard(this.pathOf("permanent", "previous"));
   }
 
   /** Makes a left-over file the permanent state; a damaged one that has the name is put aside. The next `replace` syncs that too. */
@@ -191,7 +196,7 @@ export class StateFiles {
     const file = this.pathOf("permanent");
     const previous = this.pathOf("permanent", "previous");
     const retired = this.pathOf("permanent", "retired");
-    if (!this.#ownsPrevious) {
+    if (this.#previous !== "written") {
       this.#discard(previous);
       this.#discard(retired);
     }
@@ -202,19 +207,21 @@ export class StateFiles {
       this.#fs.renameSync(previous, file);
     } catch {
       this.#exchanges = false;
-      this.#ownsPrevious = false;
+      this.#previous = "left over";
       this.#discard(previous);
       this.#discard(retired);
       return false;
     }
-    this.#ownsPrevious = replaces && this.#renamed(retired, previous);
+    const owned = this.#wroteCurrent ? "written" : "replaced";
+    this.#previous = replaces && this.#renamed(retired, previous) ? owned : "left over";
+    this.#wroteCurrent = true;
     return true;
   }
 
   /** Gives the file of the generation before new content; a new file, unless there is one that nobody else has under another name. */
   #writeOver(previous: string, content: Uint8Array): void {
     const { mode, fsync } = this.#options;
-    const old = this.#ownsPrevious ? this.#openAlone(previous) : undefined;
+    const old = this.#previous === "written" ? this.#openAlone(previous) : undefined;
     const fd = old?.fd ?? this.#fs.openSync(previous, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode ?? DEFAULT_MODE);
     try {
       if (!old && mode !== undefined) this.#fs.fchmodSync(fd, mode);

@@ -222,6 +222,21 @@ describe("DirStore", () => {
       expect(fs.readdirSync(dir)).toEqual(["tpm2-00.permall"]);
     });
 
+    test("with the mode of new files, whatever the one that was found had", () => {
+      const modeOf = (file: string) => fs.statSync(file).mode & 0o777;
+      const before = process.umask(0o022);
+      try {
+        commitUpTo(new DirStore(dir, { lock: false, fsync }), 3);
+        fs.chmodSync(permall(), 0o666);
+        const modes: number[] = [];
+        commitUpTo(new DirStore(dir, { lock: false, fsync }), 7, () => modes.push(modeOf(permall())));
+        expect(modes).toEqual([0o640, 0o640, 0o640, 0o640]);
+        expect(modeOf(previous())).toBe(0o640);
+      } finally {
+        process.umask(before);
+      }
+    });
+
     test("a copy made of hard links stays as it was", () => {
       const copy = (number: number) => path.join(dir, `copy-${number}`);
       const store = new DirStore(dir, { lock: false, fsync });
