@@ -65,6 +65,7 @@ const PROVIDERS: Readonly<Record<string, (text: string, warn: Warn) => KeyProvid
     if (log2N < MIN_LOG2_N || log2N > MAX_LOG2_N)
       throw new OptionError(`The cost of a passphrase is from ${MIN_LOG2_N} to ${MAX_LOG2_N}`);
     const passphrase = withoutLineEnd(readPassphrase(source, warn));
+    if (passphrase.length === 0) throw new OptionError("The passphrase is empty");
     if (list.remove) removeSecrets(warn, list.pwdfile);
     return passphraseProvider(passphrase, list.slot, { ...DEFAULT_SCRYPT, log2N });
   },

@@ -165,11 +165,13 @@ describe("keys of wtpm's format", () => {
     ["provider=command,command=x,timeout=0", "The timeout of a key command is at least 1 second"],
     ["provider=file,file=DIR/short", "The key must be 32 bytes, or 64 hexadecimal digits"],
     ["provider=file,file=DIR/nowhere", "Unable to open file DIR/nowhere: No such file or directory"],
+    ["provider=passphrase,pwdfile=DIR/empty", "The passphrase is empty"],
     ["provider=passphrase,pwdfile=DIR/short,cost=13", "The cost of a passphrase is from 14 to 18"],
     ["provider=passphrase,pwdfile=DIR/short,cost=19", "The cost of a passphrase is from 14 to 18"],
     ["provider=file,file=DIR/short,mode=aes-256-cbc", "Error parsing key options: Unknown option 'mode=aes-256-cbc'"],
   ])("%s is refused", async (list, message) => {
     put("short", HEX);
+    put("empty", "\n");
     expect(await refusal(list.replaceAll("DIR", dir))).toBe(message.replaceAll("DIR", dir));
   });
 });

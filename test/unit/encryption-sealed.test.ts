@@ -254,7 +254,7 @@ describe("a key command", () => {
     expect(Buffer.from(slots[0]!.wrapped)).toEqual(Buffer.concat([Buffer.from("kms:"), dataKey]));
     // Once for each key, not for each file.
     reader.decode("permanent", reader.encode("permanent", BLOB, 2));
-    expect(fs.readFileSync(path.join(dir, "arguments"), "utf8")).toBe("wrapunwrap");
+    expect(fs.readFileSync(path.join(dir, "arguments"), "utf8")).toBe("wrapunwrapunwrap");
   });
 
   test.each([
@@ -277,9 +277,21 @@ describe("a key command", () => {
     expect(performance.now() - started).toBeLessThan(60_000);
   });
 
-  test("that unwraps to something else, or is missing", () => {
+  test.each([
+    ["head -c 5", "5 bytes instead of 32"],
+    ["tr '\\000-\\377' '\\001-\\377\\000'", "another key than was wrapped"],
+    ["echo 'not for you' >&2; exit 1", "exit status 1: not for you"],
+  ])("that does not unwrap what it wrapped (%s) is noticed before anything depends on it", (unwrap, message) => {
+    const kms = command(`case $1 in wrap) cat;; *) ${unwrap};; esac`);
+    expect(failure(() => sealedFormat([kms]).encode("permanent", BLOB, 1))).toMatchObject({
+      kind: "io",
+      message: expect.stringContaining(message),
+    });
+  });
+
+  test("that unwraps to something else later, or is missing", () => {
+    const bytes = sealedFormat([command("cat")]).encode("permanent", BLOB, 1);
     const kms = command("case $1 in wrap) cat;; *) head -c 5;; esac");
-    const bytes = sealedFormat([kms]).encode("permanent", BLOB, 1);
     expect(failure(() => sealedFormat([kms]).decode("permanent", bytes))).toMatchObject({
       kind: "io",
       message: expect.stringContaining("5 bytes instead of 32"),

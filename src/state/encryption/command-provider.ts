@@ -1,5 +1,6 @@
 // A data key that an external program wraps: a KMS, an HSM, another TPM.
 import { spawnSync } from "node:child_process";
+import { timingSafeEqual } from "node:crypto";
 import { StateError } from "../store.ts";
 import { concat, wipe } from "./bytes.ts";
 import type { KeyProvider } from "./key-provider.ts";
@@ -14,10 +15,18 @@ const MAX_MESSAGE = 300;
  * `command unwrap` the other way round. Nothing secret is in arguments or the environment. What is unwrapped must be what was wrapped: bind
  * anything else to it in the command.
  *
+ * What was wrapped is unwrapped at once: a key store that lets its user encrypt and not decrypt would take the state with it.
+ *
  * @param command a program, by path or by its name on PATH. No shell reads it.
  * @param timeout in seconds; then it is killed.
  */
 export function commandProvider(command: string, slot?: string, timeout = DEFAULT_COMMAND_TIMEOUT): KeyProvider {
+  const unwrap = (wrapped: Uint8Array): Uint8Array => {
+    const dataKey = run(command, "unwrap", wrapped, timeout);
+    if (dataKey.length === KEY_SIZE) return dataKey;
+    wipe(dataKey);
+    throw failure(command, "unwrap", `${dataKey.length} bytes instead of ${KEY_SIZE}`);
+  };
   return {
     kind: "command",
     slot: slot ?? "command",
@@ -27,15 +36,14 @@ export function commandProvider(command: string, slot?: string, timeout = DEFAUL
       const wrapped = run(command, "wrap", dataKey, timeout);
       if (wrapped.length === 0 || wrapped.length > MAX_WRAPPED_KEY)
         throw failure(command, "wrap", `${wrapped.length} bytes instead of 1 to ${MAX_WRAPPED_KEY}`);
+      const again = unwrap(wrapped);
+      const same = timingSafeEqual(again, dataKey);
+      wipe(again);
+      if (!same) throw failure(command, "unwrap", "it gives another key than was wrapped");
       return wrapped;
     },
 
-    unwrap(wrapped) {
-      const dataKey = run(command, "unwrap", wrapped, timeout);
-      if (dataKey.length === KEY_SIZE) return dataKey;
-      wipe(dataKey);
-      throw failure(command, "unwrap", `${dataKey.length} bytes instead of ${KEY_SIZE}`);
-    },
+    unwrap,
   };
 }
 
