@@ -10,6 +10,7 @@
 import { Buffer } from "node:buffer";
 import fs from "node:fs";
 import net from "node:net";
+import { dirname } from "node:path";
 import type { Connection, ConnectionHandler, Endpoint, Listener, Transport } from "../server/transport.ts";
 import { adoptsSockets, isNode, runtimeName } from "./runtime.ts";
 
@@ -69,6 +70,9 @@ async function listenUnix(server: net.Server, endpoint: Endpoint & { type: "unix
         `Give a shorter path, or one relative to the directory in which the command is started: ${path}`,
     );
   }
+  // The runtime would say that permission is denied.
+  if (!fs.existsSync(dirname(path)))
+    throw new Error(`Could not open UnixIO socket: No such file or directory: ${path}`);
   if (fs.lstatSync(path, { throwIfNoEntry: false })?.isSocket()) fs.unlinkSync(path);
   // The socket must not be open to others for even a moment, so it is made with the wanted bits; bind happens within the call.
   const umask = process.umask(0o777 & ~mode);

@@ -209,6 +209,11 @@ describe("sockets", () => {
     expect(fs.readFileSync(at.controlPath, "utf8")).toBe("precious");
   });
 
+  test("a folder that is not there is named as that", async () => {
+    const control = { type: "unix", path: path.join(at.dir, "nowhere/ctrl") } as const;
+    await expect(at.start({ control })).rejects.toThrow("Could not open UnixIO socket: No such file or directory: ");
+  });
+
   test("a path over the limit is refused with what to do, the longest possible works", async () => {
     const longest = path.join(at.dir, "x".repeat(107 - at.dir.length - 1));
     await at.start({ data: { type: "unix", path: longest } });
