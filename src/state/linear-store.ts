@@ -1,5 +1,6 @@
 // swtpm's linear backend, crash-safe: all states of a TPM in one file or on one block device.
 import nodeFs from "node:fs";
+import { BackgroundSync } from "./background-sync.ts";
 import { plainFormat } from "./container.ts";
 import type { StateFormat } from "./format.ts";
 import { LinearFile, type LinearFileSystem } from "./linear-file.ts";
@@ -25,7 +26,7 @@ export interface LinearStoreOptions {
   readonly mode?: number;
   /** Hold a lock on the file while owning the state. Default false, as in swtpm: the file may be on something shared that has no locks. */
   readonly lock?: boolean;
-  /** Let every commit reach the disk before it is done. Default true. */
+  /** Let every commit reach the disk before it is done; without it that follows within about a second. Default true. */
   readonly fsync?: boolean;
   /** Never write; `acquire` fails. Default false. */
   readonly readOnly?: boolean;
@@ -58,6 +59,7 @@ export class LinearStore implements StateStore {
   readonly #fs: LinearFileSystem;
   readonly #format: StateFormat;
   readonly #lock: StoreLock;
+  readonly #syncLater: BackgroundSync | undefined;
   #file: LinearFile | undefined;
   #state: LinearState = readLinear(new Uint8Array(0), plainFormat, "");
   #current: Generation = { number: 0, blobs: {} };
@@ -77,6 +79,7 @@ export class LinearStore implements StateStore {
     this.#options = options;
     this.#fs = options.fileSystem ?? nodeFs;
     this.#format = options.format ?? plainFormat;
+    if (!(options.fsync ?? true) && !options.fileSystem) this.#syncLater = new BackgroundSync([file]);
     this.#lock = new StoreLock({
       file,
       wanted: options.lock ?? false,
@@ -108,6 +111,7 @@ export class LinearStore implements StateStore {
   }
 
   release(): void {
+    this.#syncLater?.finish();
     this.#lock.release();
     this.#file?.close();
     this.#file = undefined;
@@ -160,6 +164,7 @@ export class LinearStore implements StateStore {
       sequence: this.#sequence,
     };
     this.#current = next;
+    this.#syncLater?.touch();
     this.#spare = this.#newest;
     this.#newest = attempt.region;
   }

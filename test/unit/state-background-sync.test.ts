@@ -5,6 +5,7 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { BackgroundSync } from "../../src/state/background-sync.ts";
 import { DirStore } from "../../src/state/dir-store.ts";
+import { LinearStore } from "../../src/state/linear-store.ts";
 
 let dir: string;
 beforeEach(() => {
@@ -56,6 +57,19 @@ describe.runIf(process.platform === "linux")("a file that is synced later", () =
     sync.finish();
     expect(now).toEqual([file, dir]);
     expect(later).toEqual([]);
+  });
+
+  test("is what a linear file with fsync=false has, too", () => {
+    const file = path.join(dir, "nvram");
+    const { now } = watchSyncs();
+    const store = new LinearStore(file, { fsync: false });
+    const fence = store.acquire();
+    store.commit({ number: 1, blobs: { permanent: Uint8Array.of(1) } }, fence);
+    expect(now).toEqual([]);
+    store.close();
+    expect(now).toEqual([file]);
+    store.close();
+    expect(now).toEqual([file]);
   });
 
   test("is what a folder with fsync=false has, and one with fsync does not need", () => {
