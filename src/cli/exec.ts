@@ -89,14 +89,15 @@ function environmentOf(
 }
 
 function run(program: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
-  const child = spawn(program, args, { stdio: "inherit", env });
-  // A terminal sends its signals to the command as well; others are handed on. Either way the command decides when it ends.
+  // A terminal sends its signals to the command as well; others are handed on. Either way the command decides when it ends. Handlers are
+  // there before the command is: it may ask for a signal at once.
   const ignore = () => {};
   const pass = (signal: NodeJS.Signals) => child.kill(signal);
   process.on("SIGINT", ignore);
   process.on("SIGQUIT", ignore);
   process.on("SIGTERM", pass);
   process.on("SIGHUP", pass);
+  const child = spawn(program, args, { stdio: "inherit", env });
   return new Promise<number>((resolve) => {
     child.once("exit", (code, signal) => resolve(code ?? SIGNALED + (signal ? os.constants.signals[signal] : 0)));
     child.once("error", (error: NodeJS.ErrnoException) => {
