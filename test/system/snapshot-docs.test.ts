@@ -3,7 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { repository, startEmulator, temporaryFolder, wtpmCommand } from "../support/emulator.ts";
-import { run } from "../support/process.ts";
+import { run, until } from "../support/process.ts";
 
 const page = fs.readFileSync(path.join(repository, "docs/snapshots.md"), "utf8");
 const examples = [...page.matchAll(/^```sh\n(.*?)^```/gms)].map(([, text]) => text!);
@@ -17,6 +17,8 @@ beforeAll(async () => {
     { mode: 0o755 },
   );
   const emulator = await startEmulator({ stateDir: path.join(folder, "vm-tpm") });
+  // It listens before it has a TPM, and a signal ends it at any time.
+  await until("a state", () => fs.existsSync(path.join(emulator.stateDir, "tpm2-00.permall")));
   await emulator.terminate();
   await emulator.dispose();
 });
