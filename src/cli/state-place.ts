@@ -69,6 +69,10 @@ export async function placeOf({ place, tpmstate, key, format: given }: PlaceOpti
   const { uri } = options;
   if (uri === undefined)
     throw new OptionError("where is the state? Name a directory, or use --tpmstate dir=DIRECTORY, or set TPM_PATH");
+  if (options.ephemeral)
+    throw new OptionError(
+      "'ephemeral' is for a TPM that runs: leave it out, the commands of wtpm state are about what is stored",
+    );
   const format = given ?? (await stateFormat(key, warn));
   return {
     uri,

@@ -99,6 +99,7 @@ describe("inspect", () => {
   test.each([
     ["nothing there", () => [fresh()], /there is no state of a TPM 2.0/],
     ["no place", () => [], /where is the state\?/],
+    ["a place that keeps nothing", () => ["--tpmstate", `dir=${places.dir},ephemeral`], /leave it out/],
     ["two places", () => [places.dir, "--tpmstate", `dir=${places.dir}`], /leave one out/],
     ["another backend", () => ["http://there"], /unsupported state backend/],
   ] as const)("%s is an error", async (_what, words, message) => {
