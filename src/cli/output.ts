@@ -31,6 +31,8 @@ export async function writtenOutput(status: number): Promise<number> {
 function written(output: NodeJS.WriteStream): Promise<void> {
   return new Promise((resolve) => {
     if (output.destroyed) return resolve();
+    // A failure is told in the next turn.
+    if (output.writableLength === 0) return void setImmediate(resolve);
     output.once("error", () => resolve());
     output.once("close", () => resolve());
     output.write("", () => resolve());
