@@ -39,6 +39,9 @@ test.each(Object.keys(KILL_PLACES) as KillPlace[])(
   },
 );
 
+/** The sockets are there before the TPM, and a signal ends the emulator at any time. */
+const stateThere = () => until("a state", () => existsSync(path.join(stateDir, PERMANENT)));
+
 test("a write that the disk does not take is not acknowledged, and the TPM is in failure mode until it starts again", async () => {
   const [word, ...words] = emulatorWords();
   const data = path.join(stateDir, "data");
@@ -72,6 +75,7 @@ test("a write that the disk does not take is not acknowledged, and the TPM is in
 
 test("a state that is cut off or damaged ends the start with a sentence, and stays as it is", async () => {
   emulator = await startEmulator({ stateDir });
+  await stateThere();
   expect((await emulator.terminate()).status).toBe(0);
   const file = path.join(stateDir, PERMANENT);
   const good = readFileSync(file);
@@ -101,8 +105,7 @@ test("a state that is cut off or damaged ends the start with a sentence, and sta
 
 test("an empty state file, as a power failure leaves it without fsync, is damage and not a new TPM", async () => {
   emulator = await startEmulator({ stateDir });
-  // The sockets are there first.
-  await until("a state", () => existsSync(path.join(stateDir, PERMANENT)));
+  await stateThere();
   await emulator.terminate();
   expect(readdirSync(stateDir).filter((name) => name.startsWith(PERMANENT))).toEqual([PERMANENT]);
   truncateSync(path.join(stateDir, PERMANENT));
