@@ -2,7 +2,15 @@
 import nodeFs from "node:fs";
 import path from "node:path";
 import { BLOCK_SIZE, HEADER_SIZE, parseHeader } from "./linear-layout.ts";
-import { BLOB_FILE_NAMES, DEFAULT_MODE, errorCode, ioError, type PositionedIo, writeAll } from "./state-files.ts";
+import {
+  BLOB_FILE_NAMES,
+  DEFAULT_MODE,
+  errorCode,
+  ioError,
+  type PositionedIo,
+  verifyContent,
+  writeAll,
+} from "./state-files.ts";
 import { BLOB_TYPES, StateError } from "./store.ts";
 
 /** The part of node:fs that a linear store uses; tests give one that fails at a chosen call. */
@@ -135,9 +143,7 @@ export class LinearFile {
   verify(bytes: Uint8Array, offset: number): void {
     if (!this.#fsync) return;
     if (this.#readBack.length !== bytes.length) this.#readBack = Buffer.alloc(bytes.length);
-    const size = this.#fs.readSync(this.#fd, this.#readBack, 0, bytes.length, offset);
-    if (size !== bytes.length || !this.#readBack.equals(bytes))
-      throw new Error("the file does not hold what was written to it");
+    verifyContent(this.#fs, this.#fd, bytes, offset, this.#readBack);
   }
 
   /** Lets what was written reach the disk, unless that is left to the system. */

@@ -360,13 +360,18 @@ export function writeAll(fileSystem: PositionedIo, fd: number, bytes: Uint8Array
 /**
  * Reads what was written.
  *
+ * @param into memory of that size, which the content is read to.
  * @throws Error when it is something else.
  */
-export function verifyContent(fileSystem: PositionedIo, fd: number, bytes: Uint8Array, offset: number): void {
-  const read = Buffer.allocUnsafe(bytes.length);
-  const size = fileSystem.readSync(fd, read, 0, read.length, offset);
-  if (size !== bytes.length || read.compare(bytes) !== 0)
-    throw new Error("the file does not hold what was written to it");
+export function verifyContent(
+  fileSystem: PositionedIo,
+  fd: number,
+  bytes: Uint8Array,
+  offset: number,
+  into = Buffer.allocUnsafe(bytes.length),
+): void {
+  const size = fileSystem.readSync(fd, into, 0, bytes.length, offset);
+  if (size !== bytes.length || !into.equals(bytes)) throw new Error("the file does not hold what was written to it");
 }
 
 export function errorCode(error: unknown): string | undefined {

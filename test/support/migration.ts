@@ -2,7 +2,9 @@
 import { mkdirSync, rmSync } from "node:fs";
 import path from "node:path";
 import { TpmClient } from "../../src/codec/client.ts";
+import { encodeCommand } from "../../src/codec/index.ts";
 import { launchEmulator, listeningSockets, temporaryFolder } from "./emulator.ts";
+import { rsa } from "./engine-templates.ts";
 import { Guest, type GuestOptions } from "./guest.ts";
 import { type GuestImage, guestImage } from "./guest-image.ts";
 import { type Program, start, until } from "./process.ts";
@@ -22,6 +24,18 @@ export interface HostOptions {
 }
 
 const MIGRATION_LIMIT_MS = 120_000;
+
+/** A command that takes long enough for something to happen meanwhile. */
+export const CREATE_RSA_KEY = encodeCommand("CreatePrimary", {
+  handles: { primaryHandle: "NULL" },
+  sessions: [{ password: "" }],
+  parameters: {
+    inSensitive: { userAuth: "", data: "" },
+    inPublic: rsa({ attributes: { sign: true } }, { scheme: "NULL" }, 2048),
+    outsideInfo: "",
+    creationPCR: [],
+  },
+});
 
 /** One QEMU and its emulator. */
 export class Host {

@@ -1,11 +1,9 @@
 // A guest moves between QEMUs, each with its own emulator, and finds its TPM as it left it.
 import { rmSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { encodeCommand } from "../../src/codec/index.ts";
-import { rsa } from "../support/engine-templates.ts";
 import { temporaryFolder } from "../support/emulator.ts";
 import { BOOT_LIMIT_MS } from "../support/guest.ts";
-import { type Host, type HostOptions, MovingGuest } from "../support/migration.ts";
+import { CREATE_RSA_KEY, type Host, type HostOptions, MovingGuest } from "../support/migration.ts";
 import { TpmContents } from "../support/migration-contents.ts";
 import { until } from "../support/process.ts";
 import { parametersOf } from "../support/tpm-client.ts";
@@ -88,18 +86,8 @@ describe("a guest with its TPM", () => {
   test("moves to a process that shares its state, while a key is being made", async () => {
     const target = await prepare({ emulator: "wtpm", stateDir: shared, emulatorArgs: SHARED });
     const { emulator, guest } = moving.host;
-    const create = encodeCommand("CreatePrimary", {
-      handles: { primaryHandle: "NULL" },
-      sessions: [{ password: "" }],
-      parameters: {
-        inSensitive: { userAuth: "", data: "" },
-        inPublic: rsa({ attributes: { sign: true } }, { scheme: "NULL" }, 2048),
-        outsideInfo: "",
-        creationPCR: [],
-      },
-    });
     emulator.signal("SIGSTOP");
-    const response = await guest.beginTransmit(create);
+    const response = await guest.beginTransmit(CREATE_RSA_KEY);
     await until("the TIS to execute the command", async () => {
       const status = Number(/0x\w+$/.exec((await guest.humanMonitor(`xp /1wx ${TIS_STS}`)).trim())?.[0]);
       return (status & (STS_VALID | STS_COMMAND_READY | STS_DATA_AVAILABLE | STS_EXPECT)) === STS_VALID;

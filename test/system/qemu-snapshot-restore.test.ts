@@ -5,9 +5,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { TpmClient } from "../../src/codec/client.ts";
 import { encodeCommand } from "../../src/codec/index.ts";
 import { wtpmCommand } from "../support/emulator.ts";
-import { ecc, rsa } from "../support/engine-templates.ts";
+import { ecc } from "../support/engine-templates.ts";
 import { BOOT_LIMIT_MS } from "../support/guest.ts";
-import { MovingGuest } from "../support/migration.ts";
+import { CREATE_RSA_KEY, MovingGuest } from "../support/migration.ts";
 import { readNv, TpmContents, type Values } from "../support/migration-contents.ts";
 import { type Exit, run, until } from "../support/process.ts";
 import { parametersOf } from "../support/tpm-client.ts";
@@ -104,19 +104,9 @@ describe.each(["tpm-crb", "tpm-tis"] as const)("a running guest with a %s", (dev
 
   test("gets the answer to the command that ran when the restore was asked for", async () => {
     const { emulator, guest, stateDir } = moving.host;
-    const create = encodeCommand("CreatePrimary", {
-      handles: { primaryHandle: "NULL" },
-      sessions: [{ password: "" }],
-      parameters: {
-        inSensitive: { userAuth: "", data: "" },
-        inPublic: rsa({ attributes: { sign: true } }, { scheme: "NULL" }, 2048),
-        outsideInfo: "",
-        creationPCR: [],
-      },
-    });
     // The TPM sees the command and the restore at once.
     emulator.signal("SIGSTOP");
-    const response = await guest.beginTransmit(create);
+    const response = await guest.beginTransmit(CREATE_RSA_KEY);
     const { register, executes } = DEVICES[device];
     await until("the device to execute the command", async () =>
       executes(Number(/0x\w+$/.exec((await guest.humanMonitor(`xp /1wx ${register}`)).trim())?.[0])),
